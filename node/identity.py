@@ -1,0 +1,183 @@
+"""Whose data directory this is: the lock, the identity file and the count of starts.
+
+Used by process.py before any other file of the directory is touched. A directory serves one node of
+one cluster with one engine, and one process at a time. Does not read the log or the data.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+IDENTITY_FILE = "identity"
+LOCK_FILE = "lock"
+FORMAT_VERSION = 1
+
+
+class DataDirectoryLocked(Exception):
+    """Another process holds the directory; two writers would destroy the log."""
+
+
+class DataDirectoryForeign(Exception):
+    """The directory belongs to another node, cluster or engine, or to nobody we know."""
+
+
+class DataDirectoryUnusable(Exception):
+    """The directory cannot be made, read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is; `incarnation` counts its starts, the first being 1."""
+
+    cluster_id: int
+    node_id: int
+    engine: str
+    incarnation: int = 0
+
+
+class DataDirectory:
+    """A directory held by this process until `close` (or the process's end)."""
+
+    def __init__(self, path: Path, lock_file: int, identity: Identity) -> None:
+        self.path = path
+        self.identity = identity
+        self._lock_file = lock_file
+
+    def close(self) -> None:
+        """Gives the lock back; calling it again does nothing."""
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+
+def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) -> DataDirectory:
+    """Creates or opens the directory, locks it, checks whose it is and counts the start, durably.
+
+    Raises DataDirectoryLocked, DataDirectoryForeign, DataDirectoryUnusable.
+    """
+    try:
+        _create(path)
+        lock_file = _lock(path)
+        try:
+            identity = _start(path, Identity(cluster_id, node_id, engine))
+        except BaseException:
+            os.close(lock_file)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataDirectoryUnusable(
+            f"data directory {path}: {reason} (errno {error.errno})"
+        ) from None
+    return DataDirectory(path, lock_file, identity)
+
+
+def _create(path: Path) -> None:
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync_directory(made.parent)
+
+
+def _lock(path: Path) -> int:
+    # The lock is the kernel's: it ends with the process, so a crash leaves nothing to clean up.
+    descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise DataDirectoryLocked(
+            f"data directory {path} is in use by process {holder}; stop that node, or give this one "
+            "a data_dir of its own"
+        ) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _start(path: Path, wanted: Identity) -> Identity:
+    file = path / IDENTITY_FILE
+    if file.exists():
+        found = _read(file)
+        _check_same(path, found, wanted)
+    else:
+        _check_empty(path)
+        found = wanted
+    # Synced before the first message leaves: peers refuse an incarnation older than one they met.
+    started = replace(found, incarnation=found.incarnation + 1)
+    _write(path, started)
+    return started
+
+
+def _read(file: Path) -> Identity:
+    try:
+        record: dict[str, Any] = json.loads(file.read_bytes())
+        format_version = record.pop("format")
+        identity = Identity(**record)
+        shaped = all(
+            type(value) is (str if name == "engine" else int)
+            for name, value in asdict(identity).items()
+        )
+        if not shaped:
+            raise ValueError("a field of the wrong type")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataDirectoryForeign(
+            f"{file} is not an identity file ({error}); restore it from a backup of this node, or "
+            "remove this node from the cluster and add it again with an empty data_dir"
+        ) from None
+    if format_version != FORMAT_VERSION:
+        raise DataDirectoryForeign(
+            f"{file} has format {format_version!r}, this version reads format {FORMAT_VERSION}; "
+            "start the version that wrote it"
+        )
+    return identity
+
+
+def _check_same(path: Path, found: Identity, wanted: Identity) -> None:
+    for name, remedy in (
+        ("cluster_id", "set the cluster_id it was made for, or use another data_dir"),
+        ("node_id", "set the node_id it was made for, or use another data_dir"),
+        ("engine", "set the engine it was made with; engines do not read each other's files"),
+    ):
+        there, here = getattr(found, name), getattr(wanted, name)
+        if there != here:
+            raise DataDirectoryForeign(
+                f"data directory {path} belongs to {name} {there}, the settings say {here}; {remedy}"
+            )
+
+
+def _check_empty(path: Path) -> None:
+    """Files without an identity are someone else's, or ours with the identity lost."""
+    ours = {LOCK_FILE, IDENTITY_FILE + ".new", "lost+found"}
+    strange = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+    if strange:
+        raise DataDirectoryForeign(
+            f"data directory {path} has no identity file but holds {strange[0]!r}; use an empty "
+            "directory, or restore the identity file from a backup of this node"
+        )
+
+
+def _write(path: Path, identity: Identity) -> None:
+    """Aside, synced, renamed, directory synced: after a crash there is the old file or the new."""
+    aside = path / (IDENTITY_FILE + ".new")
+    text = json.dumps({"format": FORMAT_VERSION, **asdict(identity)}, indent=2) + "\n"
+    with aside.open("wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path / IDENTITY_FILE)
+    _sync_directory(path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,168 @@
+"""The published status of a node: one immutable record, swapped by the loop, read by anybody.
+
+Stands beside the loop, which publishes; the status socket's thread and the store only read. Never
+waits and holds no lock: replacing and reading one reference is atomic, so a reader sees one moment.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from metastore.engines.contract import RaftStatus
+from metastore.node.settings import Settings
+
+LATENCIES_KEPT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """A peer's progress as the leader sees it."""
+
+    node_id: int
+    match_index: int
+    next_index: int
+    state: str  # "StateProbe" | "StateReplicate" | "StateSnapshot"
+    recently_active: bool
+    is_learner: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLatency:
+    """Milliseconds of the last syncs of the log (at most LATENCIES_KEPT of them)."""
+
+    count: int = 0
+    p50: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+    @classmethod
+    def of(cls, samples_ms: Sequence[float]) -> "SyncLatency":
+        if not samples_ms:
+            return cls()
+        ordered = sorted(samples_ms)
+        last = len(ordered) - 1
+        p50, p99 = ordered[last * 50 // 100], ordered[-(-last * 99 // 100)]
+        return cls(len(ordered), round(p50, 3), round(p99, 3), round(ordered[-1], 3))
+
+
+class SyncLatencies:
+    """The newest sync times; one thread adds, any thread may ask for the summary."""
+
+    def __init__(self) -> None:
+        self._samples_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+
+    def add(self, seconds: float) -> None:
+        self._samples_ms.append(seconds * 1000.0)
+
+    def summary(self) -> SyncLatency:
+        # copy() is one call into C, so no append can come between (list() would raise if one did).
+        return SyncLatency.of(self._samples_ms.copy())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What changes slower than the Raft state, published about once a tick. Sizes in bytes."""
+
+    voters: Sequence[int] = ()
+    voters_outgoing: Sequence[int] = ()
+    learners: Sequence[int] = ()
+    progress: Sequence[PeerStatus] = ()  # of every peer; empty unless this node leads
+    first_index: int = 0
+    last_index: int = 0
+    snapshot_index: int = 0
+    log_bytes: int = 0
+    key_count: int = 0
+    revision: int = 0
+    sync_latency: SyncLatency = SyncLatency()
+    alarms: Sequence[str] = ()  # sentences, most urgent first; empty: all is well
+    counters: Mapping[str, int] = field(default_factory=dict)  # never changed once published
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    raft: RaftStatus
+    details: Details
+
+
+class StatusBoard:
+    """The RaftNode of the store (engines.contract) and the answers of the status socket."""
+
+    def __init__(
+        self, settings: Settings, incarnation: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._started_s = clock()
+        first = RaftStatus(settings.node_id, 0, 0, "follower", 0, 0)
+        self._published = _Published(first, Details())
+        self._fixed: dict[str, Any] = {
+            "version": distribution_version(),
+            "cluster_id": settings.cluster_id,
+            "incarnation": incarnation,
+            "engine": settings.engine,
+            "durability": settings.sync,
+            "members": [asdict(member) for member in settings.members],
+        }
+
+    def publish(self, raft: RaftStatus, details: Details | None = None) -> None:
+        """Replaces the record; without details the last ones stay. Only the loop calls this."""
+        self._published = _Published(raft, details or self._published.details)
+
+    def answer(self, method: str) -> dict[str, Any]:
+        """The answer to a status request; an unknown method gets {"error": {code, message}}."""
+        published = self._published
+        if method == "raft_status":
+            return published.raft.as_dict()
+        if method == "status":
+            return self._everything(published)
+        message = f"unknown method {method[:64]!r}; there are raft_status and status"
+        return {"error": {"code": "unknown_method", "message": message}}
+
+    def status(self) -> RaftStatus:
+        return self._published.raft
+
+    def term(self) -> int:
+        return self._published.raft.term
+
+    def leader(self) -> int:
+        return self._published.raft.leader_id
+
+    def state(self) -> str:
+        return self._published.raft.state
+
+    def _everything(self, published: _Published) -> dict[str, Any]:
+        details = published.details
+        return {
+            **published.raft.as_dict(),
+            **self._fixed,
+            "uptime_s": round(self._clock() - self._started_s, 3),
+            "configuration": {
+                "voters": list(details.voters),
+                "voters_outgoing": list(details.voters_outgoing),
+                "learners": list(details.learners),
+            },
+            "progress": [peer.as_dict() for peer in details.progress],
+            "log": {
+                "first_index": details.first_index,
+                "last_index": details.last_index,
+                "snapshot_index": details.snapshot_index,
+                "bytes": details.log_bytes,
+            },
+            "store": {"key_count": details.key_count, "revision": details.revision},
+            "sync_latency_ms": asdict(details.sync_latency),
+            "alarms": list(details.alarms),
+            "counters": dict(details.counters),
+        }
+
+
+def distribution_version() -> str:
+    """The installed version; "unknown" when the code runs from a checkout without installation."""
+    try:
+        return version("metastore-raft")
+    except PackageNotFoundError:
+        return "unknown"
