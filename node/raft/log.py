@@ -1,8 +1,8 @@
 """The replicated log of one node: the stable part in storage, the unstable end, and how far it is
 committed and applied (paper 5.3, 5.4).
 
-Stands on unstable.py and storage.py; raft.py and its handlers stand on it. It knows nothing of roles,
-peers or messages, and never copies more of the log than it is asked for.
+Stands on unstable.py and storage.py; raft.py and its handlers stand on it. It knows nothing of
+roles, peers or messages, and never copies more of the log than it is asked for.
 """
 
 from bisect import bisect_right
@@ -12,22 +12,6 @@ from metastore.node.raft.events import EventKind, Tracer
 from metastore.node.raft.model import NO_LIMIT, Entry, Snapshot, invariant
 from metastore.node.raft.storage import Compacted, LogReader, Unavailable, limit_size
 from metastore.node.raft.unstable import Unstable
-
-
-def check_slice(
-    leader_term: int, prev_index: int, prev_term: int, entries: Sequence[Entry]
-) -> None:
-    """Raises ValueError unless the entries can stand in the log of a leader of `leader_term` right
-    after (prev_index, prev_term): indexes contiguous, terms never falling nor beyond the leader's."""
-    index, term = prev_index, prev_term
-    for entry in entries:
-        if entry.index != index + 1:
-            raise ValueError(f"entry {entry.index} does not follow entry {index}")
-        if entry.term < term:
-            raise ValueError(f"term {entry.term} of entry {entry.index} follows term {term}")
-        index, term = entry.index, entry.term
-    if term > leader_term:
-        raise ValueError(f"term {term} of entry {index} is beyond the leader's term {leader_term}")
 
 
 class RaftLog:
@@ -103,13 +87,13 @@ class RaftLog:
             return False
 
     def is_up_to_date(self, term: int, index: int) -> bool:
-        """Whether a log ending in (term, index) is at least as up-to-date as this one (paper 5.4.1)."""
+        """Whether a log ending in (term, index) is no older than this one (paper 5.4.1)."""
         last_term = self.last_term
         return term > last_term or (term == last_term and index >= self.last_index)
 
     def slice(self, low: int, high: int, bytes_max: int = NO_LIMIT) -> tuple[Entry, ...]:
-        """Entries [low, high), cut to `bytes_max` but never to nothing. Raises Compacted if `low` is
-        gone; asking beyond the last entry is a broken invariant."""
+        """Entries [low, high), cut to `bytes_max` but never to nothing. Raises Compacted if `low`
+        is gone; asking beyond the last entry is a broken invariant."""
         invariant(low <= high, "a slice of the log ends before it begins")
         if low < self.first_index:
             raise Compacted(f"entry {low} is below the first, {self.first_index}")
@@ -193,8 +177,8 @@ class RaftLog:
     def maybe_append(
         self, prev_index: int, prev_term: int, leader_commit: int, entries: Sequence[Entry]
     ) -> int | None:
-        """A leader's append (paper 5.3): None if the log lacks (prev_index, prev_term), else the last
-        index the message covers. Commits no further than that: what lies beyond may be a rival's."""
+        """A leader's append (paper 5.3): None if the log lacks (prev_index, prev_term), else the
+        last index the message covers. Commits no further: what lies beyond may be a rival's."""
         if not self.match_term(prev_index, prev_term):
             return None
         last_new = prev_index + len(entries)
@@ -299,8 +283,8 @@ class RaftLog:
         return self.slice(self.applying_index + 1, self._appliable_index(allow_unstable) + 1, room)
 
     def accept_applying(self, index: int, size_bytes: int, allow_unstable: bool) -> None:
-        """Entries through `index`, of this size, have been handed out. Applying pauses at the limit,
-        and after a cut batch, so that the rest waits for an acknowledgement."""
+        """Entries through `index`, of this size, have been handed out. Applying pauses at the
+        limit, and after a cut batch, so that the rest waits for an acknowledgement."""
         invariant(index <= self.commit_index, "an uncommitted entry was handed out to be applied")
         self.applying_index = index
         self._applying_bytes += size_bytes

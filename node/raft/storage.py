@@ -31,8 +31,8 @@ class SnapshotOutOfDate(Exception):
 
 
 class LogReader(Protocol):
-    """The stable log as the core reads it: entries first_index() to last_index(), and the term of the
-    position just before the first."""
+    """The stable log as the core reads it: entries first_index() to last_index(), and the term of
+    the position just before the first."""
 
     def initial_state(self) -> tuple[HardState, ConfigurationState]:
         """What the node knew when it stopped; both empty for a new node."""
@@ -47,8 +47,8 @@ class LogReader(Protocol):
         """Term at `index`, from first_index() - 1 on. Raises Compacted below, Unavailable above."""
 
     def entries(self, low: int, high: int, bytes_max: int) -> Sequence[Entry]:
-        """Entries [low, high), cut to `bytes_max` but never to nothing. Raises Compacted if `low` is
-        gone, Unavailable if they cannot be read now."""
+        """Entries [low, high), cut to `bytes_max` but never to nothing. Raises Compacted if `low`
+        is gone, Unavailable if they cannot be read now."""
 
     def snapshot(self) -> Snapshot:
         """The newest snapshot. Raises Unavailable while one is being made."""
@@ -70,6 +70,22 @@ def limit_size(entries: Sequence[Entry], bytes_max: int) -> Sequence[Entry]:
 def payload_bytes(entries: Sequence[Entry]) -> int:
     """Bytes of data the proposer gave, overhead excluded; 0 for empty entries."""
     return sum(len(entry.data) for entry in entries)
+
+
+def check_slice(
+    leader_term: int, prev_index: int, prev_term: int, entries: Sequence[Entry]
+) -> None:
+    """Raises ValueError unless the entries can stand in the log of a leader of `leader_term` right
+    after (prev_index, prev_term): indexes contiguous, terms not falling nor beyond the leader's."""
+    index, term = prev_index, prev_term
+    for entry in entries:
+        if entry.index != index + 1:
+            raise ValueError(f"entry {entry.index} does not follow entry {index}")
+        if entry.term < term:
+            raise ValueError(f"term {entry.term} of entry {entry.index} follows term {term}")
+        index, term = entry.index, entry.term
+    if term > leader_term:
+        raise ValueError(f"term {term} of entry {index} is beyond the leader's term {leader_term}")
 
 
 class MemoryStorage:
@@ -152,8 +168,8 @@ class MemoryStorage:
         self._entries.extend(entries)
 
     def apply_snapshot(self, snapshot: Snapshot) -> None:
-        """Replaces the whole log by the snapshot. Index 0 is accepted by an empty storage, to give it
-        a configuration. Raises SnapshotOutOfDate if it holds a newer or equal one."""
+        """Replaces the whole log by the snapshot. An empty storage accepts index 0, to be given a
+        configuration. Raises SnapshotOutOfDate if it holds a newer or equal one."""
         is_first = not snapshot.index and not self.last_index()
         if not is_first and snapshot.index <= max(self._snapshot.index, self._before - 1):
             raise SnapshotOutOfDate(f"snapshot {snapshot.index} is older than what is held")
@@ -174,7 +190,7 @@ class MemoryStorage:
         return self._snapshot
 
     def compact(self, index: int) -> None:
-        """Drops the entries up to and including `index`. Raises Compacted if that happened before."""
+        """Drops the entries up to and including `index`. Raises Compacted if already done."""
         if index <= self._before:
             raise Compacted(f"entry {index} is compacted through {self._before}")
         invariant(index <= self.last_index(), "compaction beyond the last stable entry")
