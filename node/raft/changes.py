@@ -1,7 +1,7 @@
-"""From one configuration to the next, one voter at a time or through a joint one (paper 6; thesis 4).
+"""From one configuration to the next, one voter at a time or by a joint one (paper 6; thesis 4).
 
-Stands on configuration.py; membership.py asks it. It computes new values from copies: a refused change
-leaves no trace, and nothing is in force until the caller installs it.
+Stands on configuration.py; membership.py asks it. It computes new values from copies: a refused
+change leaves no trace, and nothing is in force until the caller installs it.
 """
 
 from collections.abc import Iterable
@@ -163,7 +163,7 @@ class Changer:
             draft.progress.pop(node_id, None)
 
     def _new_progress(self) -> Progress:
-        # Active from the start, or CheckQuorum would depose the leader that has just added the peer.
+        # Active from the start, or CheckQuorum might depose the leader that just added the peer.
         # Probed at the last index, not behind it: the peer is likely to lack the last entry.
         return Progress(
             Inflights(self._count_max, self._bytes_max),
@@ -175,8 +175,8 @@ class Changer:
 def restore(
     state: ConfigurationState, last_index: int, count_max: int, bytes_max: int = 0
 ) -> Outcome:
-    """The configuration that a snapshot or a restart gives, with fresh progress. Raises ChangeRefused
-    for a state that no changes lead to."""
+    """The configuration that a snapshot or a restart gives, with fresh progress. Raises
+    ChangeRefused for a state that no changes lead to."""
 
     def changes(kind: ChangeType, ids: Iterable[int]) -> list[Change]:
         return [Change(kind, node_id) for node_id in ids]

@@ -1,7 +1,7 @@
 """Who votes and who listens, and the leader's view of each of them (paper 6; thesis 4).
 
-Stands on quorum.py and progress.py; changes.py computes new configurations, raft.py keeps one Tracker.
-Nothing here decides when a configuration changes.
+Stands on quorum.py and progress.py; changes.py computes new configurations, the core keeps one
+Tracker. Nothing here decides when a configuration changes.
 """
 
 from collections.abc import Iterable
@@ -20,8 +20,8 @@ def _hex(ids: Iterable[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`voters_outgoing` is empty unless joint. Learners and voters are disjoint; `learners_next` are
-    outgoing voters that become learners when the joint configuration is left."""
+    """`voters_outgoing` is empty unless joint. Learners and voters are disjoint; `learners_next`
+    are outgoing voters that become learners when the joint configuration is left."""
 
     voters: frozenset[int] = _NOBODY
     voters_outgoing: frozenset[int] = _NOBODY

@@ -88,8 +88,7 @@ class RaftLog:
 
     def is_up_to_date(self, term: int, index: int) -> bool:
         """Whether a log ending in (term, index) is no older than this one (paper 5.4.1)."""
-        last_term = self.last_term
-        return term > last_term or (term == last_term and index >= self.last_index)
+        return (term, index) >= (self.last_term, self.last_index)
 
     def slice(self, low: int, high: int, bytes_max: int = NO_LIMIT) -> tuple[Entry, ...]:
         """Entries [low, high), cut to `bytes_max` but never to nothing. Raises Compacted if `low`

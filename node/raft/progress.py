@@ -12,7 +12,7 @@ from metastore.node.raft.model import invariant
 
 
 class ProgressState(Enum):
-    """How entries travel: one message per round trip, a pipeline, or not until a snapshot landed."""
+    """How entries travel: one message a round trip, a pipeline, or none until a snapshot is in."""
 
     PROBE = "StateProbe"
     REPLICATE = "StateReplicate"
@@ -88,8 +88,8 @@ class Progress:
         return self.flow_paused or self.state is ProgressState.SNAPSHOT
 
     def become_probe(self) -> None:
-        """One append at a time, from just after what is known: the matched entry, or the snapshot if
-        one was under way (it may have landed)."""
+        """One append at a time, from just after what is known: the matched entry, or the snapshot
+        if one was under way (it may have landed)."""
         known = max(self.match_index, self.pending_snapshot)
         self._enter(ProgressState.PROBE, known + 1)
 
@@ -124,8 +124,8 @@ class Progress:
         return True
 
     def maybe_decrease(self, rejected: int, hint: int) -> bool:
-        """The peer refused entries after `rejected` and may match at `hint`. False if that answer is
-        stale. In REPLICATE the caller is to probe from here on."""
+        """The peer refused entries after `rejected` and may match at `hint`. False if that answer
+        is stale. In REPLICATE the caller is to probe from here on."""
         if self.state is ProgressState.REPLICATE:
             if rejected <= self.match_index:
                 return False
@@ -152,7 +152,7 @@ class Progress:
         self.flow_paused = self.inflights.is_full
 
     def can_bump_commit(self, commit_index: int) -> bool:
-        """Whether telling `commit_index` would let the peer commit more, entries in flight included."""
+        """Whether telling `commit_index` lets the peer commit more, entries in flight included."""
         return commit_index > self.sent_commit and self.sent_commit < self.next_index - 1
 
     def copy(self) -> "Progress":
