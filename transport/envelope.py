@@ -1,0 +1,221 @@
+"""The frames between clients and nodes: msgpack arrays [version, kind, request_id, ...].
+
+Reading order 9. One frame is one message; a ZeroMQ message may carry many. Decoding is strict and
+raises Malformed, never anything else, whatever the bytes.
+
+    HELLO    client  [v, 1, id, cluster_id]                 0: any cluster will do
+    WELCOME  node    [v, 1, id, cluster_id, node_id, leader_id, [[node_id, client, status], ...]]
+    REQUEST  client  [v, 2, id, read_level, request]
+    RESULTS  node    [v, 2, id, results]
+    ERROR    node    [v, 9, id, code, message, leader_id]
+"""
+
+import struct
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple, TypeAlias
+
+import msgpack
+from metastore.transport.errors import Malformed
+from metastore.transport.limits import CLIENT_FRAME_BYTES_MAX
+from metastore.transport.schema import REQUEST_BYTES_MAX
+
+PROTOCOL_VERSION = 1
+REQUEST_ID_MAX = (1 << 64) - 1
+
+
+class Kind(IntEnum):
+    HELLO = 1  # and WELCOME, its answer
+    REQUEST = 2  # and RESULTS, its answer
+    ERROR = 9
+
+
+class ReadLevel(IntEnum):
+    LINEARIZABLE = 0
+    LEASE = 1
+    LOCAL = 2
+
+
+class ErrorCode(StrEnum):
+    NOT_LEADER = "not_leader"
+    UNAVAILABLE = "unavailable"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    INVALID = "invalid"
+    WRONG_CLUSTER = "wrong_cluster"
+    WRONG_VERSION = "wrong_version"
+
+
+class Hello(NamedTuple):
+    request_id: int
+    cluster_id: int
+
+
+class Request(NamedTuple):
+    request_id: int
+    read_level: int  # a ReadLevel
+    request: bytes  # schema.encode_request, not decoded here
+
+
+class MemberAddresses(NamedTuple):
+    node_id: int
+    client: str
+    status: str
+
+
+class Welcome(NamedTuple):
+    request_id: int
+    cluster_id: int
+    node_id: int
+    leader_id: int  # 0: none known
+    members: tuple[MemberAddresses, ...]
+
+
+class Results(NamedTuple):
+    request_id: int
+    results: bytes  # schema.encode_results
+
+
+class Error(NamedTuple):
+    request_id: int
+    code: str
+    message: str
+    leader_id: int
+
+
+ClientFrame: TypeAlias = Hello | Request
+NodeFrame: TypeAlias = Welcome | Results | Error
+
+# The two frames of the hot path are packed by hand, as the msgpack that they are: a fixed array,
+# the id as uint 64, the bytes as bin 32. A packer per frame costs more than the rest of a reply.
+_REQUEST = struct.Struct(">BBBBQBBI")
+_RESULTS = struct.Struct(">BBBBQBI")
+_ARRAY_4, _ARRAY_5, _UINT_64, _BIN_32 = 0x94, 0x95, 0xCF, 0xC6
+
+
+def encode_request_frame(request_id: int, read_level: int, request: bytes) -> bytes:
+    return (
+        _REQUEST.pack(
+            _ARRAY_5,
+            PROTOCOL_VERSION,
+            Kind.REQUEST,
+            _UINT_64,
+            request_id,
+            read_level,
+            _BIN_32,
+            len(request),
+        )
+        + request
+    )
+
+
+def encode_results_frame(request_id: int, results: bytes) -> bytes:
+    return (
+        _RESULTS.pack(
+            _ARRAY_4,
+            PROTOCOL_VERSION,
+            Kind.REQUEST,
+            _UINT_64,
+            request_id,
+            _BIN_32,
+            len(results),
+        )
+        + results
+    )
+
+
+def encode_hello(request_id: int, cluster_id: int = 0) -> bytes:
+    return _pack((PROTOCOL_VERSION, Kind.HELLO, request_id, cluster_id))
+
+
+def encode_welcome(
+    request_id: int,
+    cluster_id: int,
+    node_id: int,
+    leader_id: int,
+    members: Iterable[tuple[int, str, str]],
+) -> bytes:
+    """Members: (node_id, client address, status address)."""
+    fields = (request_id, cluster_id, node_id, leader_id, [tuple(m) for m in members])
+    return _pack((PROTOCOL_VERSION, Kind.HELLO, *fields))
+
+
+def encode_error(request_id: int, code: str, message: str, leader_id: int = 0) -> bytes:
+    return _pack((PROTOCOL_VERSION, Kind.ERROR, request_id, str(code), message, leader_id))
+
+
+def _pack(value: tuple[Any, ...]) -> bytes:
+    return msgpack.packb(value)  # type: ignore[no-any-return]
+
+
+def decode_client_frame(data: bytes) -> ClientFrame:
+    """What a node gets. Raises Malformed, with the request id where one could be read."""
+    fields = _decode_array(data)
+    kind, request_id = fields[1], fields[2]
+    if kind == Kind.REQUEST:
+        _check_shape(fields, (int, bytes))
+        if not 0 <= fields[3] <= ReadLevel.LOCAL:
+            raise Malformed(f"unknown read level {fields[3]}", request_id)
+        if len(fields[4]) > REQUEST_BYTES_MAX:
+            raise Malformed(f"request over {REQUEST_BYTES_MAX} bytes", request_id)
+        return Request(request_id, fields[3], fields[4])
+    if kind == Kind.HELLO:
+        _check_shape(fields, (int,))
+        return Hello(request_id, fields[3])
+    raise Malformed(f"unknown kind {kind}", request_id)
+
+
+def decode_node_frame(data: bytes) -> NodeFrame:
+    """What a client gets. Raises Malformed."""
+    fields = _decode_array(data)
+    kind, request_id = fields[1], fields[2]
+    if kind == Kind.REQUEST:
+        _check_shape(fields, (bytes,))
+        return Results(request_id, fields[3])
+    if kind == Kind.ERROR:
+        _check_shape(fields, (str, str, int))
+        return Error(*fields[2:])
+    if kind == Kind.HELLO:
+        _check_shape(fields, (int, int, int, tuple))
+        members = tuple(_decode_member(member, request_id) for member in fields[6])
+        return Welcome(request_id, fields[3], fields[4], fields[5], members)
+    raise Malformed(f"unknown kind {kind}", request_id)
+
+
+def _decode_array(data: bytes) -> tuple[Any, ...]:
+    """At least (version, kind, request_id), these three checked."""
+    if len(data) > CLIENT_FRAME_BYTES_MAX:
+        raise Malformed(f"frame over {CLIENT_FRAME_BYTES_MAX} bytes")
+    try:
+        fields = msgpack.unpackb(data, use_list=False)
+    except Exception as error:  # the decoder's own errors have no common base
+        raise Malformed(f"not msgpack: {type(error).__name__}") from None
+    if type(fields) is not tuple or not fields or type(fields[0]) is not int:
+        raise Malformed("a frame is an array that starts with the protocol version")
+    request_id = fields[2] if len(fields) > 2 and type(fields[2]) is int else 0
+    if not 0 <= request_id <= REQUEST_ID_MAX:
+        raise Malformed("a request id is not negative")
+    if fields[0] != PROTOCOL_VERSION:
+        raise Malformed(
+            f"protocol version {fields[0]}, this node speaks {PROTOCOL_VERSION}",
+            request_id,
+            ErrorCode.WRONG_VERSION,
+        )
+    if len(fields) < 3 or type(fields[1]) is not int or type(fields[2]) is not int:
+        raise Malformed("a frame is an array [version, kind, request id, ...]", request_id)
+    return fields
+
+
+def _check_shape(fields: tuple[Any, ...], shape: tuple[type, ...]) -> None:
+    if len(fields) != 3 + len(shape):
+        raise Malformed(f"kind {fields[1]} has {3 + len(shape)} fields", fields[2])
+    for value, expected in zip(fields[3:], shape, strict=True):
+        # `type`, not isinstance: a bool is no number here.
+        if type(value) is not expected:
+            found = type(value).__name__
+            raise Malformed(f"{found} where {expected.__name__} belongs", fields[2])
+
+
+def _decode_member(member: Any, request_id: int) -> MemberAddresses:
+    if type(member) is not tuple or [type(field) for field in member] != [int, str, str]:
+        raise Malformed("a member is [node id, client address, status address]", request_id)
+    return MemberAddresses(*member)
