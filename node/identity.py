@@ -68,9 +68,7 @@ def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) 
             raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataDirectoryUnusable(
-            f"data directory {path}: {reason} (errno {error.errno})"
-        ) from None
+        raise DataDirectoryUnusable(f"data directory {path}: {reason}") from None
     return DataDirectory(path, lock_file, identity)
 
 
@@ -92,8 +90,8 @@ def _lock(path: Path) -> int:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise DataDirectoryLocked(
-            f"data directory {path} is in use by process {holder}; stop that node, or give this one "
-            "a data_dir of its own"
+            f"data directory {path} is in use by process {holder}; stop that node, or give this "
+            "one a data_dir of its own"
         ) from None
     except BaseException:
         os.close(descriptor)
@@ -148,7 +146,7 @@ def _check_same(path: Path, found: Identity, wanted: Identity) -> None:
         there, here = getattr(found, name), getattr(wanted, name)
         if there != here:
             raise DataDirectoryForeign(
-                f"data directory {path} belongs to {name} {there}, the settings say {here}; {remedy}"
+                f"data directory {path} belongs to {name} {there}, not {here}; {remedy}"
             )
 
 

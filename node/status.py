@@ -14,8 +14,6 @@ from typing import Any
 from metastore.engines.contract import RaftStatus
 from metastore.node.settings import Settings
 
-LATENCIES_KEPT = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
@@ -34,7 +32,7 @@ class PeerStatus:
 
 @dataclass(frozen=True, slots=True)
 class SyncLatency:
-    """Milliseconds of the last syncs of the log (at most LATENCIES_KEPT of them)."""
+    """Milliseconds of the newest syncs of the log."""
 
     count: int = 0
     p50: float = 0.0
@@ -42,27 +40,15 @@ class SyncLatency:
     max: float = 0.0
 
     @classmethod
-    def of(cls, samples_ms: Sequence[float]) -> "SyncLatency":
-        if not samples_ms:
+    def of(cls, seconds: deque[float]) -> "SyncLatency":
+        """Summary of the disk thread's samples, which may go on growing meanwhile."""
+        # copy() is one call into C: no append comes between, where iterating would raise.
+        ordered = sorted(1000.0 * sample for sample in seconds.copy())
+        if not ordered:
             return cls()
-        ordered = sorted(samples_ms)
         last = len(ordered) - 1
         p50, p99 = ordered[last * 50 // 100], ordered[-(-last * 99 // 100)]
         return cls(len(ordered), round(p50, 3), round(p99, 3), round(ordered[-1], 3))
-
-
-class SyncLatencies:
-    """The newest sync times; one thread adds, any thread may ask for the summary."""
-
-    def __init__(self) -> None:
-        self._samples_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
-
-    def add(self, seconds: float) -> None:
-        self._samples_ms.append(seconds * 1000.0)
-
-    def summary(self) -> SyncLatency:
-        # copy() is one call into C, so no append can come between (list() would raise if one did).
-        return SyncLatency.of(self._samples_ms.copy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
