@@ -1,0 +1,102 @@
+"""Where a local cluster lives: the folder that was asked for, a temporary one, or the one still
+running.
+
+Decides which layout a launch gets: a kept folder's cluster keeps its ids, its data and, when they
+are still free, its ports.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cluster import layout as layouts
+from cluster.layout import PORTS_PER_NODE, ClusterLayout, LayoutFailed
+from cluster.processes import is_running
+
+NODES_DEFAULT = 3
+ENGINE_DEFAULT = "memory"
+_TEMPORARY_PREFIX = "metastore-"
+
+
+def prepare(
+    directory: Path, nodes: int | None, engine: str | None, base_port: int | None
+) -> ClusterLayout:
+    """The layout to start in `directory`, written to its cluster.json. None: not asked for. Raises
+    LayoutFailed when the folder's cluster is another one than asked for, or runs already."""
+    directory.mkdir(parents=True, exist_ok=True)
+    kept = layouts.read(directory)
+    if kept is None:
+        count = nodes or NODES_DEFAULT
+        laid = layouts.plan(directory, count, engine or ENGINE_DEFAULT, _ports(count, base_port))
+    else:
+        laid = _reuse(directory, kept, nodes, engine, base_port)
+    for node in laid.nodes:
+        Path(node.data_dir).mkdir(exist_ok=True)
+    layouts.write(directory, laid)
+    return laid
+
+
+def _reuse(
+    directory: Path,
+    kept: ClusterLayout,
+    nodes: int | None,
+    engine: str | None,
+    base_port: int | None,
+) -> ClusterLayout:
+    running = [str(node.node_id) for node in kept.nodes if is_running(node)]
+    if running:
+        raise LayoutFailed(
+            f"the cluster in {directory} runs already (nodes {', '.join(running)}); "
+            f"stop it with --stop --data-dir {directory}"
+        )
+    for name, asked, has in (("nodes", nodes, len(kept.nodes)), ("engine", engine, kept.engine)):
+        if asked is not None and asked != has:
+            raise LayoutFailed(
+                f"{directory} holds a cluster with --{name} {has}, not {asked}; "
+                "choose another --data-dir, or delete this one with its data"
+            )
+    fresh = replace(kept, nodes=[replace(node, pid=0) for node in kept.nodes])
+    if base_port is None and all(layouts.is_free(port) for port in layouts.ports_of(kept)):
+        return fresh
+    return layouts.moved(fresh, _ports(len(kept.nodes), base_port))
+
+
+def _ports(nodes: int, base_port: int | None) -> list[int]:
+    count = nodes * PORTS_PER_NODE
+    if base_port is None:
+        return layouts.random_ports(count)
+    return layouts.consecutive_ports(base_port, count)
+
+
+def temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
+
+
+def find_detached(directory: Path | None) -> tuple[Path, ClusterLayout]:
+    """The cluster that --stop and --start mean: the one in `directory`, else the only temporary one
+    of which a node still runs. Raises LayoutFailed when there is none or more than one."""
+    if directory is not None:
+        laid = layouts.read(directory)
+        if laid is None:
+            raise LayoutFailed(f"there is no cluster in {directory} (no cluster.json)")
+        return directory, laid
+    found = _running_temporaries()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise LayoutFailed("no detached cluster runs from a temporary folder; give --data-dir DIR")
+    choices = "\n".join(f"  --data-dir {folder}" for folder, _ in found)
+    raise LayoutFailed(f"several detached clusters run; say which:\n{choices}")
+
+
+def _running_temporaries() -> Sequence[tuple[Path, ClusterLayout]]:
+    found = []
+    for path in sorted(Path(tempfile.gettempdir()).glob(_TEMPORARY_PREFIX + "*/cluster.json")):
+        try:
+            laid = layouts.read(path.parent)
+        except LayoutFailed:
+            continue  # somebody else's folder
+        if laid is not None and any(is_running(node) for node in laid.nodes):
+            found.append((path.parent, laid))
+    return found
