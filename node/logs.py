@@ -1,7 +1,7 @@
-"""Logging, configured once: structured lines on standard error, and the core's events as such lines.
+"""Logging, configured once: structured lines on standard error, among them the core's events.
 
-process.py configures; everybody else gets a logger from `get_logger`. A line is written whole or not
-at all, by the thread that logs: a reader of the pipe that has stopped must not stop the node.
+process.py configures; everybody else gets a logger from `get_logger`. A line is written whole or
+not at all, by the thread that logs: a paused reader of the pipe must not stop the node.
 """
 
 import os
@@ -28,8 +28,8 @@ _RENAMED = {"event": "event_name", "level": "event_level", "kind": "event_kind"}
 class LossyWriter:
     """Writes lines to a descriptor; a line that cannot be taken now is dropped and counted.
 
-    A pipe that polls writable takes select.PIPE_BUF bytes without waiting, so no write is longer. The
-    descriptor stays in blocking mode: that flag is shared with whoever else holds the pipe.
+    A pipe that polls writable takes select.PIPE_BUF bytes without waiting, so no write is longer.
+    The descriptor stays in blocking mode: that flag is shared with whoever else holds the pipe.
     """
 
     def __init__(self, descriptor: int) -> None:

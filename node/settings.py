@@ -261,11 +261,6 @@ class Settings:
     )
 
     @property
-    def own(self) -> Member:
-        """This node's own line of `members`."""
-        return next(member for member in self.members if member.node_id == self.node_id)
-
-    @property
     def heartbeat_ticks(self) -> int:
         return max(1, self.heartbeat_ms // self.tick_ms)
 

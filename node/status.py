@@ -5,99 +5,58 @@ waits and holds no lock: replacing and reading one reference is atomic, so a rea
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metastore.engines.contract import RaftStatus
+from metastore.node.identity import Identity
 from metastore.node.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """A peer's progress as the leader sees it."""
-
-    node_id: int
-    match_index: int
-    next_index: int
-    state: str  # "StateProbe" | "StateReplicate" | "StateSnapshot"
-    recently_active: bool
-    is_learner: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncLatency:
-    """Milliseconds of the newest syncs of the log."""
-
-    count: int = 0
-    p50: float = 0.0
-    p99: float = 0.0
-    max: float = 0.0
-
-    @classmethod
-    def of(cls, seconds: deque[float]) -> "SyncLatency":
-        """Summary of the disk thread's samples, which may go on growing meanwhile."""
-        # copy() is one call into C: no append comes between, where iterating would raise.
-        ordered = sorted(1000.0 * sample for sample in seconds.copy())
-        if not ordered:
-            return cls()
-        last = len(ordered) - 1
-        p50, p99 = ordered[last * 50 // 100], ordered[-(-last * 99 // 100)]
-        return cls(len(ordered), round(p50, 3), round(p99, 3), round(ordered[-1], 3))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Details:
-    """What changes slower than the Raft state, published about once a tick. Sizes in bytes."""
-
-    voters: Sequence[int] = ()
-    voters_outgoing: Sequence[int] = ()
-    learners: Sequence[int] = ()
-    progress: Sequence[PeerStatus] = ()  # of every peer; empty unless this node leads
-    first_index: int = 0
-    last_index: int = 0
-    snapshot_index: int = 0
-    log_bytes: int = 0
-    key_count: int = 0
-    revision: int = 0
-    sync_latency: SyncLatency = SyncLatency()
-    alarms: Sequence[str] = ()  # sentences, most urgent first; empty: all is well
-    counters: Mapping[str, int] = field(default_factory=dict)  # never changed once published
+METHOD_SHOWN_MAX = 64  # characters of an unknown method that the error repeats
 
 
 @dataclass(frozen=True, slots=True)
 class _Published:
     raft: RaftStatus
-    details: Details
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StatusBoard:
-    """The RaftNode of the store (engines.contract) and the answers of the status socket."""
+    """The RaftNode of the store (engines.contract) and the answers of the status socket.
+
+    `clock` gives seconds that never go back.
+    """
 
     def __init__(
-        self, settings: Settings, incarnation: int, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        identity: Identity,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._started_s = clock()
-        first = RaftStatus(settings.node_id, 0, 0, "follower", 0, 0)
-        self._published = _Published(first, Details())
+        self._published = _Published(RaftStatus(settings.node_id, 0, 0, "follower", 0, 0))
         self._fixed: dict[str, Any] = {
             "version": distribution_version(),
-            "cluster_id": settings.cluster_id,
-            "incarnation": incarnation,
             "engine": settings.engine,
+            "cluster_id": settings.cluster_id,
+            "incarnation": identity.incarnation,
             "durability": settings.sync,
             "members": [asdict(member) for member in settings.members],
+            "alarms": [],
         }
 
-    def publish(self, raft: RaftStatus, details: Details | None = None) -> None:
-        """Replaces the record; without details the last ones stay. Only the loop calls this."""
-        self._published = _Published(raft, details or self._published.details)
+    def publish(self, raft: RaftStatus, details: Mapping[str, Any]) -> None:
+        """Replaces the whole record; only the loop calls this. `details` must be made of what msgpack
+        takes and not change any more; its `sync_seconds` (the newest syncs) are shown as percentiles.
+        """
+        self._published = _Published(raft, details)
+
+    def publish_raft(self, raft: RaftStatus) -> None:
+        """Replaces the Raft state; the details stay those of the last tick."""
+        self._published = _Published(raft, self._published.details)
 
     def answer(self, method: str) -> dict[str, Any]:
         """The answer to a status request; an unknown method gets {"error": {code, message}}."""
@@ -106,7 +65,8 @@ class StatusBoard:
             return published.raft.as_dict()
         if method == "status":
             return self._everything(published)
-        message = f"unknown method {method[:64]!r}; there are raft_status and status"
+        shown = method[:METHOD_SHOWN_MAX]
+        message = f"unknown method {shown!r}; there are raft_status and status"
         return {"error": {"code": "unknown_method", "message": message}}
 
     def status(self) -> RaftStatus:
@@ -122,28 +82,25 @@ class StatusBoard:
         return self._published.raft.state
 
     def _everything(self, published: _Published) -> dict[str, Any]:
-        details = published.details
-        return {
-            **published.raft.as_dict(),
-            **self._fixed,
-            "uptime_s": round(self._clock() - self._started_s, 3),
-            "configuration": {
-                "voters": list(details.voters),
-                "voters_outgoing": list(details.voters_outgoing),
-                "learners": list(details.learners),
-            },
-            "progress": [peer.as_dict() for peer in details.progress],
-            "log": {
-                "first_index": details.first_index,
-                "last_index": details.last_index,
-                "snapshot_index": details.snapshot_index,
-                "bytes": details.log_bytes,
-            },
-            "store": {"key_count": details.key_count, "revision": details.revision},
-            "sync_latency_ms": asdict(details.sync_latency),
-            "alarms": list(details.alarms),
-            "counters": dict(details.counters),
-        }
+        # The percentiles are made here, by whoever asks, and not by the loop, which has work to do.
+        details = dict(published.details)
+        latency = sync_latency_ms(details.pop("sync_seconds", ()))
+        uptime_s = round(self._clock() - self._started_s, 3)
+        ours = {"sync_latency_ms": latency, "uptime_s": uptime_s}
+        return {**self._fixed, **details, **ours, **published.raft.as_dict()}
+
+
+def sync_latency_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """count, p50, p99 (nearest rank) and max of sync times, in milliseconds; zeros without any."""
+    ordered = sorted(1000.0 * sample for sample in seconds)
+    if not ordered:
+        return {"count": 0, "p50": 0.0, "p99": 0.0, "max": 0.0}
+    count = len(ordered)
+
+    def rank(percent: int) -> float:
+        return round(ordered[max(0, -(-count * percent // 100) - 1)], 3)
+
+    return {"count": count, "p50": rank(50), "p99": rank(99), "max": rank(100)}
 
 
 def distribution_version() -> str:

@@ -1,0 +1,152 @@
+"""One node as a process: settings, logs, identity, engine, loop, signals, and what the exit tells.
+
+The outermost room of node/: `main` is what `python -m metastore.node` and `metastore serve` call. Every
+failure ends in one clear last line on standard error and the exit code of its class; nothing is
+retried here, that is the supervisor's trade.
+"""
+
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from metastore.engines.contract import RaftLog, StorageDamaged, StorageFailed, Store
+from metastore.node import logs
+from metastore.node.exit_codes import ExitCode
+from metastore.node.identity import (
+    DataDirectory,
+    DataDirectoryForeign,
+    DataDirectoryLocked,
+    DataDirectoryUnusable,
+    open_data_directory,
+)
+from metastore.node.raft.model import RaftFailed
+from metastore.node.settings import Settings, SettingsInvalid
+from metastore.node.settings_sources import load
+from metastore.transport.errors import BadAddress, BindFailed, InvariantViolated
+
+if TYPE_CHECKING:
+    from metastore.node.loop import NodeLoop
+
+# Sorted by what a person must do; see ExitCode. An OSError at this height is a disk's.
+_EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
+    ((SettingsInvalid, BadAddress), ExitCode.CONFIGURATION, "settings"),
+    ((BindFailed,), ExitCode.NETWORK, "network"),
+    ((DataDirectoryForeign, DataDirectoryLocked), ExitCode.IDENTITY, "identity"),
+    ((RaftFailed, InvariantViolated), ExitCode.INVARIANT, "invariant broken, a defect"),
+    (
+        (StorageDamaged, StorageFailed, DataDirectoryUnusable, OSError),
+        ExitCode.STORAGE,
+        "storage",
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the node until it is told to stop. Returns the exit code; `argv` is without the program."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with suppress(OSError, ValueError):  # no usable standard error: nothing to report to
+        faulthandler.enable()
+    try:
+        code, reason = _run(load(arguments, os.environ)), ""
+    except Exception as error:
+        code, reason = describe(error)
+        if code in (ExitCode.INVARIANT, ExitCode.INTERNAL):
+            _write("".join(traceback.format_exception(error)))
+    if code is not ExitCode.OK:
+        _write(f"metastore node stopped, exit code {int(code)} ({code.name.lower()}): {reason}\n")
+    return int(code)
+
+
+def describe(error: BaseException) -> tuple[ExitCode, str]:
+    """The exit code of a failure and its one sentence."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for kinds, code, area in _EXITS:
+        if isinstance(error, kinds):
+            return code, f"{area}: {text}"
+    return ExitCode.INTERNAL, f"{type(error).__name__}: {text}"
+
+
+def _run(settings: Settings) -> ExitCode:
+    logs.configure(settings.log_level, settings.log_format)
+    logger = logs.get_logger(node_id=settings.node_id)
+    _check_engine(settings)
+    with ExitStack() as stack:
+        directory = open_data_directory(
+            settings.data_dir, settings.cluster_id, settings.node_id, settings.engine
+        )
+        stack.callback(directory.close)
+        store, raft_log = _open_engine(settings, directory)
+        loop = _make_loop(settings, directory, store, raft_log, logger)
+        stack.enter_context(StopSignals(loop.request_stop))
+        loop.open()
+        logger.info(
+            "node started",
+            cluster_id=settings.cluster_id,
+            incarnation=directory.identity.incarnation,
+            client=settings.client_bind,
+            peer=settings.peer_bind,
+            status=settings.status_bind,
+            sync=settings.sync,
+        )
+        code = loop.run()
+        logger.info("node stopped", code=code.name.lower())
+    return code
+
+
+def _check_engine(settings: Settings) -> None:
+    if settings.engine != "memory":
+        expected = f"memory: the {settings.engine} engine is not available in this version"
+        raise SettingsInvalid("settings", "engine", settings.engine, expected)
+
+
+def _open_engine(settings: Settings, directory: DataDirectory) -> tuple[Store, RaftLog]:
+    from metastore.engines.memory.store import MemoryStore
+    from metastore.engines.memory.wal import WriteAheadLog
+
+    store = MemoryStore(directory.path / "snapshots", node_id=settings.node_id)
+    return store, WriteAheadLog(directory.path / "wal")
+
+
+def _make_loop(
+    settings: Settings, directory: DataDirectory, store: Store, raft_log: RaftLog, logger: Any
+) -> "NodeLoop":
+    from metastore.node.loop import NodeLoop
+
+    return NodeLoop(settings, directory.identity, store, raft_log, logger)
+
+
+class StopSignals:
+    """While entered: the first SIGTERM or SIGINT asks for a stop, the second one ends at once."""
+
+    def __init__(self, request_stop: Callable[[], None]) -> None:
+        self._request_stop = request_stop
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._asked:
+            # Whoever asks twice does not want to wait: a crash at any point is safe by design.
+            os._exit(128 + number)
+        self._asked = True
+        self._request_stop()
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):  # standard error may be closed; the exit code still tells
+        sys.stderr.write(text)
+        sys.stderr.flush()
