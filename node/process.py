@@ -1,8 +1,8 @@
 """One node as a process: settings, logs, identity, engine, loop, signals, and what the exit tells.
 
-The outermost room of node/: `main` is what `python -m metastore.node` and `metastore serve` call. Every
-failure ends in one clear last line on standard error and the exit code of its class; nothing is
-retried here, that is the supervisor's trade.
+The outermost room of node/: `main` is what `python -m metastore.node` and `metastore serve` call.
+Every failure ends in one clear last line on standard error and the exit code of its class; nothing
+is retried here, that is the supervisor's trade.
 """
 
 import faulthandler
@@ -48,7 +48,7 @@ _EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the node until it is told to stop. Returns the exit code; `argv` is without the program."""
+    """Runs the node until told to stop and returns the exit code; `argv` is without the program."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with suppress(OSError, ValueError):  # no usable standard error: nothing to report to
         faulthandler.enable()

@@ -5,58 +5,117 @@ waits and holds no lock: replacing and reading one reference is atomic, so a rea
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metastore.engines.contract import RaftStatus
-from metastore.node.identity import Identity
 from metastore.node.settings import Settings
 
+LATENCIES_KEPT = 1024
 METHOD_SHOWN_MAX = 64  # characters of an unknown method that the error repeats
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """A peer's progress as the leader sees it."""
+
+    node_id: int
+    match_index: int
+    next_index: int
+    state: str  # "StateProbe" | "StateReplicate" | "StateSnapshot"
+    recently_active: bool
+    is_learner: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLatency:
+    """Milliseconds of the last syncs of the log (at most LATENCIES_KEPT); nearest-rank."""
+
+    count: int = 0
+    p50: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+    @classmethod
+    def of(cls, samples_ms: Sequence[float]) -> "SyncLatency":
+        if not samples_ms:
+            return cls()
+        ordered = sorted(samples_ms)
+        count = len(ordered)
+
+        def rank(percent: int) -> float:
+            return round(ordered[max(0, -(-count * percent // 100) - 1)], 3)
+
+        return cls(count, rank(50), rank(99), rank(100))
+
+
+class SyncLatencies:
+    """The newest sync times; one thread adds, any thread may ask for the summary."""
+
+    def __init__(self) -> None:
+        self._samples_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+
+    def add(self, seconds: float) -> None:
+        self._samples_ms.append(seconds * 1000.0)
+
+    def summary(self) -> SyncLatency:
+        # copy() is one call into C, so no append can come between (list() would raise if one did).
+        return SyncLatency.of(self._samples_ms.copy())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What changes slower than the Raft state, published about once a tick. Sizes in bytes."""
+
+    voters: Sequence[int] = ()
+    voters_outgoing: Sequence[int] = ()
+    learners: Sequence[int] = ()
+    progress: Sequence[PeerStatus] = ()  # of every peer; empty unless this node leads
+    first_index: int = 0
+    last_index: int = 0
+    snapshot_index: int = 0
+    log_bytes: int = 0
+    key_count: int = 0
+    revision: int = 0
+    sync_latency: SyncLatency = SyncLatency()
+    alarms: Sequence[str] = ()  # sentences, most urgent first; empty: all is well
+    counters: Mapping[str, int] = field(default_factory=dict)  # never changed once published
 
 
 @dataclass(frozen=True, slots=True)
 class _Published:
     raft: RaftStatus
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details
 
 
 class StatusBoard:
-    """The RaftNode of the store (engines.contract) and the answers of the status socket.
-
-    `clock` gives seconds that never go back.
-    """
+    """The RaftNode of the store (engines.contract) and the answers of the status socket."""
 
     def __init__(
-        self,
-        settings: Settings,
-        identity: Identity,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: Settings, incarnation: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
         self._started_s = clock()
-        self._published = _Published(RaftStatus(settings.node_id, 0, 0, "follower", 0, 0))
+        first = RaftStatus(settings.node_id, 0, 0, "follower", 0, 0)
+        self._published = _Published(first, Details())
         self._fixed: dict[str, Any] = {
             "version": distribution_version(),
-            "engine": settings.engine,
             "cluster_id": settings.cluster_id,
-            "incarnation": identity.incarnation,
+            "incarnation": incarnation,
+            "engine": settings.engine,
             "durability": settings.sync,
             "members": [asdict(member) for member in settings.members],
-            "alarms": [],
         }
 
-    def publish(self, raft: RaftStatus, details: Mapping[str, Any]) -> None:
-        """Replaces the whole record; only the loop calls this. `details` must be made of what msgpack
-        takes and not change any more; its `sync_seconds` (the newest syncs) are shown as percentiles.
-        """
-        self._published = _Published(raft, details)
-
-    def publish_raft(self, raft: RaftStatus) -> None:
-        """Replaces the Raft state; the details stay those of the last tick."""
-        self._published = _Published(raft, self._published.details)
+    def publish(self, raft: RaftStatus, details: Details | None = None) -> None:
+        """Replaces the record; without details the last ones stay. Only the loop calls this."""
+        self._published = _Published(raft, details or self._published.details)
 
     def answer(self, method: str) -> dict[str, Any]:
         """The answer to a status request; an unknown method gets {"error": {code, message}}."""
@@ -82,25 +141,28 @@ class StatusBoard:
         return self._published.raft.state
 
     def _everything(self, published: _Published) -> dict[str, Any]:
-        # The percentiles are made here, by whoever asks, and not by the loop, which has work to do.
-        details = dict(published.details)
-        latency = sync_latency_ms(details.pop("sync_seconds", ()))
-        uptime_s = round(self._clock() - self._started_s, 3)
-        ours = {"sync_latency_ms": latency, "uptime_s": uptime_s}
-        return {**self._fixed, **details, **ours, **published.raft.as_dict()}
-
-
-def sync_latency_ms(seconds: Sequence[float]) -> dict[str, float]:
-    """count, p50, p99 (nearest rank) and max of sync times, in milliseconds; zeros without any."""
-    ordered = sorted(1000.0 * sample for sample in seconds)
-    if not ordered:
-        return {"count": 0, "p50": 0.0, "p99": 0.0, "max": 0.0}
-    count = len(ordered)
-
-    def rank(percent: int) -> float:
-        return round(ordered[max(0, -(-count * percent // 100) - 1)], 3)
-
-    return {"count": count, "p50": rank(50), "p99": rank(99), "max": rank(100)}
+        details = published.details
+        return {
+            **published.raft.as_dict(),
+            **self._fixed,
+            "uptime_s": round(self._clock() - self._started_s, 3),
+            "configuration": {
+                "voters": list(details.voters),
+                "voters_outgoing": list(details.voters_outgoing),
+                "learners": list(details.learners),
+            },
+            "progress": [peer.as_dict() for peer in details.progress],
+            "log": {
+                "first_index": details.first_index,
+                "last_index": details.last_index,
+                "snapshot_index": details.snapshot_index,
+                "bytes": details.log_bytes,
+            },
+            "store": {"key_count": details.key_count, "revision": details.revision},
+            "sync_latency_ms": asdict(details.sync_latency),
+            "alarms": list(details.alarms),
+            "counters": dict(details.counters),
+        }
 
 
 def distribution_version() -> str:
