@@ -1,0 +1,139 @@
+"""Carries out what the core asks for in a Ready: disk, peers, store, snapshots, answers.
+
+The core decides and does nothing; this does and decides nothing. In asynchronous mode (see
+docs/decisions) a Ready's messages are everything: appends go to the disk thread, committed entries to
+the store, the rest to the peers while the disk still works.
+"""
+
+from collections.abc import Callable, Sequence
+
+from metastore.engines.contract import SnapshotMeta, Store
+from metastore.node.disk import Append, Compact, DiskThread, Durable
+from metastore.node.outbox import Outbox
+from metastore.node.proposals import PendingProposals, Waiter
+from metastore.node.raft.messages import InstallSnapshot, StorageAppend, StorageApply
+from metastore.node.raft.model import (
+    ConfigurationChange,
+    ConfigurationState,
+    Entry,
+    EntryType,
+    invariant,
+)
+from metastore.node.raft.node import RaftCore
+from metastore.node.reads import PendingReads
+from metastore.node.recovery import LogMirror
+from metastore.node.snapshots import SnapshotKeeper
+
+
+class Effects:
+    """`carry_out` after every group of inputs; `on_durable` for each report of the disk thread."""
+
+    def __init__(
+        self,
+        core: RaftCore,
+        store: Store,
+        mirror: LogMirror,
+        disk: DiskThread,
+        snapshots: SnapshotKeeper,
+        outbox: Outbox,
+        *,
+        pending: PendingProposals,
+        reads: PendingReads,
+        configuration: ConfigurationState,
+        answer: Callable[[Sequence[Waiter], Sequence[bytes]], None],
+        refuse: Callable[[Sequence[Waiter]], None],
+        send_snapshot: Callable[[InstallSnapshot], None],
+    ) -> None:
+        self._core = core
+        self._store = store
+        self._mirror = mirror
+        self._disk = disk
+        self._snapshots = snapshots
+        self._outbox = outbox
+        self._pending = pending
+        self._reads = reads
+        self._answer = answer
+        self._refuse = refuse
+        self._send_snapshot = send_snapshot
+        self.configuration = configuration  # as of last_applied
+        self.applied_term = 0
+
+    def carry_out(self) -> None:
+        """Until the core asks for nothing more."""
+        while self._core.has_ready():
+            ready = self._core.ready()
+            for state in ready.read_states:
+                self._reads.confirm(state.context, state.read_index)
+            for message in ready.messages:
+                if isinstance(message, StorageAppend):
+                    self._append(message)
+                elif isinstance(message, StorageApply):
+                    self._apply(message)
+                elif isinstance(message, InstallSnapshot):
+                    self._send_snapshot(message)
+                else:
+                    self._outbox.add(message)
+
+    def _append(self, message: StorageAppend) -> None:
+        meta: SnapshotMeta | None = None
+        if message.snapshot is not None:
+            # The state first, the log's marker after it: a crash between leaves the snapshot ahead of
+            # the log, which recovery understands; the reverse would be a log without its state.
+            meta = self._snapshots.install(message.snapshot)
+            self.configuration = message.snapshot.configuration
+            self.applied_term = message.snapshot.term
+        self._disk.submit(Append(message, meta))
+
+    def on_durable(self, durable: Durable) -> None:
+        """The mirror follows the disk, then the promises leave."""
+        for message in durable.messages:
+            if message.snapshot is not None:
+                self._mirror.apply_snapshot(message.snapshot)
+                self._mirror.newest = message.snapshot
+            if message.entries:
+                self._mirror.append(message.entries)
+            if message.hard_state is not None:
+                self._mirror.set_hard_state(message.hard_state)
+            for response in message.responses:
+                if response.to == self._core.id:
+                    self._core.step(response)
+                else:
+                    self._outbox.add(response)
+
+    def _apply(self, message: StorageApply) -> None:
+        entries = message.entries
+        invariant(
+            entries[0].index == self._store.last_applied + 1,
+            f"entry {entries[0].index} to apply after {self._store.last_applied}",
+        )
+        start = 0
+        for position, entry in enumerate(entries):
+            if entry.type is not EntryType.NORMAL:
+                self._apply_normal(entries[start:position])
+                self._change_configuration(entry)
+                start = position + 1
+        self._apply_normal(entries[start:])
+        self.applied_term = entries[-1].term
+        for response in message.responses:
+            self._core.step(response)
+        self._snapshots.maybe_save(self.applied_term, self.configuration)
+
+    def _apply_normal(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        for entry, applied in zip(entries, self._store.apply(entries), strict=True):
+            self._snapshots.note_applied(len(entry.data))
+            waiters, theirs = self._pending.take(entry.index, entry.term)
+            if not waiters:
+                continue
+            if theirs:
+                self._answer(waiters, applied.replies)
+            else:
+                self._refuse(waiters)
+
+    def _change_configuration(self, entry: Entry) -> None:
+        self.configuration = self._core.apply_change(ConfigurationChange.decode(entry.data))
+        self._store.skip(entry.index)
+
+    def compact(self, meta: SnapshotMeta) -> None:
+        self._disk.submit(Compact(meta))

@@ -1,0 +1,214 @@
+"""The loop: one thread that drains sockets in batches, drives the core and carries out what it asks.
+
+A turn: wait for a socket, the inbox or the tick; take in everything up to a budget; propose it as one
+entry; carry out the Ready; send one message per peer and one reply per client; publish the status.
+Nothing else in a node touches the core or the store.
+"""
+
+import time
+from typing import Any
+
+import zmq
+
+from metastore.engines.contract import RaftLog, Store
+from metastore.node.assembly import Parts, assemble
+from metastore.node.codec import MalformedMessage, decode_messages
+from metastore.node.disk import DiskFailed, Durable
+from metastore.node.exit_codes import ExitCode
+from metastore.node.identity import Identity
+from metastore.node.raft.errors import RaftError
+from metastore.node.raft.messages import InstallSnapshot
+from metastore.node.raft.model import NO_NODE, Role
+from metastore.node.settings import Settings
+from metastore.node.snapshots import Received, Saved, Sent
+from metastore.transport.envelope import ErrorCode, Hello
+
+PEER_BUDGET = 256  # payloads taken from peers in one turn
+CLIENT_BUDGET = 2048  # messages taken from clients in one turn
+TICKS_AT_ONCE_MAX = 2  # after a pause the node must not believe that everybody else was silent
+HANDOVER_S = 1.0  # how long a stopping leader waits for its successor
+DISK_CLOSE_S = 0.5
+
+
+class Stop:
+    """In the inbox: leave the loop in good order."""
+
+
+class NodeLoop:
+    """`open` binds and recovers, `run` returns when the node ends, `request_stop` asks for that."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Identity,
+        store: Store,
+        raft_log: RaftLog,
+        logger: Any,
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._store = store
+        self._raft_log = raft_log
+        self._log = logger
+        self._parts: Parts | None = None
+        self._tick_s = settings.tick_ms / 1000
+        self._next_tick = 0.0
+        self._stop_at: float | None = None
+        self._stopped = False
+        self._was_leader_of = 0
+
+    def open(self) -> None:
+        """Raises BindFailed, StorageDamaged or StorageFailed; nothing is left open then."""
+        self._parts = assemble(
+            self._settings, self._identity, self._store, self._raft_log, self._log
+        )
+
+    def request_stop(self) -> None:
+        """Thread-safe and signal-safe; before `open` it does nothing."""
+        if self._parts is not None:
+            self._parts.inbox.put(Stop())
+
+    def run(self) -> ExitCode:
+        """Until stopped: ExitCode.OK. A failed disk or a broken invariant is raised, after closing."""
+        parts = self._parts
+        if parts is None:
+            raise RuntimeError("open() comes before run()")
+        parts.start()
+        poller = zmq.Poller()
+        for source in (*parts.sockets.pollables(), parts.inbox.fileno()):
+            poller.register(source, zmq.POLLIN)
+        self._next_tick = time.monotonic() + self._tick_s
+        try:
+            while not self._stopped:
+                wait_ms = max(0, int((self._next_tick - time.monotonic()) * 1000) + 1)
+                poller.poll(wait_ms)
+                self._turn(parts)
+            return ExitCode.OK
+        finally:
+            self._close(parts)
+
+    def _turn(self, parts: Parts) -> None:
+        self._tick_if_due(parts)
+        for item in parts.inbox.drain():
+            self._on_item(parts, item)
+        self._take_peers(parts)
+        self._take_clients(parts)
+        parts.desk.flush()
+        parts.effects.carry_out()
+        self._watch_leadership(parts)
+        parts.desk.serve_reads()
+        for node_id in parts.outbox.flush(parts.sockets.peers):
+            parts.core.report_unreachable(node_id)
+        parts.replies.flush(parts.sockets.clients.reply)
+        parts.publish_if_changed()
+        self._stop_if_due(parts)
+
+    def _tick_if_due(self, parts: Parts) -> None:
+        now = time.monotonic()
+        if now < self._next_tick:
+            return
+        ticks = min(TICKS_AT_ONCE_MAX, 1 + int((now - self._next_tick) / self._tick_s))
+        self._next_tick = max(self._next_tick + ticks * self._tick_s, now)
+        for _ in range(ticks):
+            parts.core.tick()
+            parts.desk.tick += 1
+        parts.desk.expire_reads()
+        parts.publish()
+
+    def _on_item(self, parts: Parts, item: object) -> None:
+        match item:
+            case Durable():
+                parts.effects.on_durable(item)
+            case DiskFailed(error):
+                raise error
+            case Saved():
+                self._on_saved(parts, item)
+            case Sent(node_id, ok, reason):
+                parts.snapshots.sending.discard(node_id)
+                self._log.info("snapshot sent", to=node_id, ok=ok, reason=reason)
+                parts.core.report_snapshot(node_id, ok)
+            case Received():
+                self._on_received(parts, item)
+            case Stop():
+                self._begin_stop(parts)
+            case _:
+                raise TypeError(f"nobody handles {item!r}")
+
+    def _on_saved(self, parts: Parts, saved: Saved) -> None:
+        if saved.error is not None:
+            self._log.error("snapshot failed", index=saved.meta.index, error=str(saved.error))
+        meta = parts.snapshots.on_saved(saved)
+        if meta is not None:
+            self._log.info("snapshot saved", index=meta.index, term=meta.term)
+            parts.effects.compact(meta)
+
+    def _on_received(self, parts: Parts, received: Received) -> None:
+        message = parts.snapshots.to_message(received, self._settings.node_id)
+        if message is None:
+            self._log.warning("snapshot refused", sender=received.sender, reason="malformed facts")
+            return
+        self._step(parts, message)
+        parts.effects.carry_out()
+        parts.snapshots.discard_unused()
+
+    def _take_peers(self, parts: Parts) -> None:
+        for sender, payload in parts.sockets.peers.drain(PEER_BUDGET):
+            try:
+                messages = decode_messages(payload, sender)
+            except MalformedMessage as error:
+                parts.count_malformed(sender, str(error))
+                continue
+            for message in messages:
+                if message.to == self._settings.node_id and not isinstance(message, InstallSnapshot):
+                    self._step(parts, message)
+                else:
+                    parts.count_malformed(sender, f"{message.name} that is not for this socket")
+
+    def _step(self, parts: Parts, message: Any) -> None:
+        try:
+            parts.core.step(message)
+        except RaftError as error:
+            self._log.debug("message dropped", type=message.name, reason=str(error))
+
+    def _take_clients(self, parts: Parts) -> None:
+        for message in parts.sockets.clients.drain(CLIENT_BUDGET):
+            frame = message.frame
+            if isinstance(frame, Hello):
+                parts.desk.hello(message.identity, frame)
+            else:
+                parts.desk.request(message.identity, frame)
+
+    def _watch_leadership(self, parts: Parts) -> None:
+        """Who waits for an entry of a lost leadership cannot learn its fate from this node."""
+        leads = parts.core.term if parts.core.role is Role.LEADER else 0
+        if self._was_leader_of and leads != self._was_leader_of:
+            parts.desk.give_up("the leader changed before the outcome was known")
+        self._was_leader_of = leads
+
+    def _begin_stop(self, parts: Parts) -> None:
+        if self._stop_at is not None:
+            return
+        self._stop_at = time.monotonic() + HANDOVER_S
+        parts.desk.stopping = True
+        if parts.core.role is Role.LEADER:
+            successor = parts.best_successor()
+            if successor != NO_NODE:
+                self._log.info("handing over the leadership", to=successor)
+                parts.core.transfer_leadership(successor)
+
+    def _stop_if_due(self, parts: Parts) -> None:
+        if self._stop_at is None:
+            return
+        handed_over = parts.core.role is not Role.LEADER and not parts.core.has_ready()
+        alone = parts.core.role is Role.LEADER and parts.best_successor() == NO_NODE
+        settled = handed_over or (alone and not len(parts.pending))
+        self._stopped = settled or time.monotonic() >= self._stop_at
+
+    def _close(self, parts: Parts) -> None:
+        try:
+            parts.desk.give_up("the node stopped before the outcome was known")
+            unread = [request.waiter for request in parts.reads.take_all()]
+            parts.desk.refuse(unread, ErrorCode.UNAVAILABLE, "the node is stopping")
+            parts.replies.flush(parts.sockets.clients.reply)
+        finally:
+            parts.close(DISK_CLOSE_S)
