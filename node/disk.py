@@ -145,7 +145,7 @@ class DiskThread:
             self._timed_sync()
 
     def _sync_if_due(self) -> None:
-        if self._sync_mode != "interval":
+        if self._sync_mode != "interval" or not self._dirty:
             return
         if time.monotonic() - self._last_sync >= self._sync_interval_s:
             self._timed_sync()
