@@ -1,12 +1,14 @@
 """What the core tells about itself: one event kind per fact, with its level and its sentence.
 
-Reading order 3 of 12. Handlers emit a kind and fields; the wording lives here alone and is part of the
-conformance contract. Ids are hexadecimal (`:x`), everything else decimal.
+Reading order 3 of 12. Handlers emit a kind and fields; the wording lives here alone and is part of
+the conformance contract. Ids are hexadecimal (`:x`), everything else decimal.
 """
 
 from collections.abc import Callable
 from enum import Enum, IntEnum
 from typing import Any, TypeAlias
+
+from metastore.node.raft.model import ChangeType, ConfigurationChange, Transition
 
 
 class Level(IntEnum):
@@ -213,9 +215,30 @@ class EventKind(Enum):
         return self.value[1]
 
     def describe(self, fields: dict[str, Any]) -> str:
-        """The sentence for these fields; a missing field is a KeyError, in tests and in production."""
+        """The sentence for these fields; a missing field is a KeyError."""
         return self.value[2].format(**fields)
 
 
 Tracer: TypeAlias = Callable[[EventKind, dict[str, Any]], None]
 """Receives every event; must not call back into the core. None means nobody listens."""
+
+
+_TRANSITIONS = {
+    Transition.AUTO: "ConfChangeTransitionAuto",
+    Transition.JOINT_IMPLICIT: "ConfChangeTransitionJointImplicit",
+    Transition.JOINT_EXPLICIT: "ConfChangeTransitionJointExplicit",
+}
+_CHANGES = {
+    ChangeType.ADD_VOTER: "ConfChangeAddNode",
+    ChangeType.REMOVE: "ConfChangeRemoveNode",
+    ChangeType.UPDATE: "ConfChangeUpdateNode",
+    ChangeType.ADD_LEARNER: "ConfChangeAddLearnerNode",
+}
+
+
+def describe_change(change: ConfigurationChange) -> str:
+    """The words for a change in CHANGE_IGNORED."""
+    operations = "".join(
+        f" changes:{{type:{_CHANGES[one.type]} node_id:{one.node_id}}}" for one in change.changes
+    )
+    return f"transition:{_TRANSITIONS[change.transition]}{operations}"

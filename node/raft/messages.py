@@ -10,6 +10,9 @@ from typing import ClassVar, TypeAlias
 from metastore.node.raft.model import NO_NODE, Entry, HardState, Snapshot
 
 
+_NO_SNAPSHOT = Snapshot()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Message:
     name: ClassVar[str] = ""
@@ -41,7 +44,7 @@ class CheckQuorum(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propose(_Message):
-    """Entries to append (index and term unset); term stays 0. `sender` is 0 for a local proposal."""
+    """Entries to append (index and term unset); term stays 0. `sender` is 0 if proposed here."""
 
     name: ClassVar[str] = "MsgProp"
     entries: tuple[Entry, ...] = ()
@@ -99,12 +102,12 @@ class RequestPreVoteReply(_Message):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallSnapshot(_Message):
     name: ClassVar[str] = "MsgSnap"
-    snapshot: Snapshot = Snapshot()
+    snapshot: Snapshot = _NO_SNAPSHOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat(_Message):
-    """`read_sequence` counts the leader's newest pending read; the reply returns it (cumulative)."""
+    """`read_sequence` is the leader's newest pending read; the reply returns it (cumulative)."""
 
     name: ClassVar[str] = "MsgHeartbeat"
     commit_index: int = 0
@@ -151,7 +154,7 @@ class ForgetLeader(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadIndex(_Message):
-    """A linearizable read asks for an index; term stays 0. `context` names the read for the asker."""
+    """A linearizable read asks for an index; term stays 0. `context` is the asker's name for it."""
 
     name: ClassVar[str] = "MsgReadIndex"
     context: bytes = b""
@@ -166,8 +169,8 @@ class ReadIndexReply(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageAppend(_Message):
-    """To the append thread: make durable in this order snapshot/entries and hard state, then send the
-    responses. `hard_state` is None when unchanged."""
+    """To the append thread: make durable in this order snapshot/entries and hard state, then send
+    the responses. `hard_state` is None when unchanged."""
 
     name: ClassVar[str] = "MsgStorageAppend"
     entries: tuple[Entry, ...] = ()
@@ -178,7 +181,7 @@ class StorageAppend(_Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageAppendReply(_Message):
-    """The log is durable up to (index, log_term) if it still holds that entry; 0 when no entries."""
+    """The log is durable up to (index, log_term) if it still holds that entry; 0: no entries."""
 
     name: ClassVar[str] = "MsgStorageAppendResp"
     index: int = 0

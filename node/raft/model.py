@@ -1,6 +1,6 @@
-"""The nouns of Raft: entries, configurations' wire state, hard and soft state, snapshots (Figure 2).
+"""The nouns of Raft: entries, configurations on the wire, hard and soft state, snapshots (Figure 2).
 
-Reading order 1 of 12. Plain values only: nothing here decides anything, and nothing imports anything of ours.
+Reading order 1 of 12. Plain values only: nothing here decides, and nothing of ours is imported.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ NO_NODE = 0
 APPEND_THREAD = (1 << 64) - 1
 APPLY_THREAD = (1 << 64) - 2
 NO_LIMIT = (1 << 63) - 1
-# What one entry costs beside its data, on disk and on the wire (bytes). Every entry has a positive size.
+# What one entry costs beside its data, on disk and on the wire; so every entry has a positive size.
 ENTRY_OVERHEAD_BYTES = 12
 
 
@@ -20,7 +20,7 @@ class RaftFailed(Exception):
 
 
 def invariant(condition: bool, sentence: str) -> None:
-    """Raises RaftFailed with the sentence unless the condition holds; never removed by `python -O`."""
+    """Raises RaftFailed with the sentence unless the condition holds; `python -O` keeps it."""
     if not condition:
         raise RaftFailed(sentence)
 
@@ -114,7 +114,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationChange:
-    """A proposal to change the configuration; empty with AUTO means "leave the joint configuration"."""
+    """A proposal to change the configuration; empty with AUTO it means "leave the joint one"."""
 
     changes: tuple[Change, ...] = ()
     transition: Transition = Transition.AUTO
