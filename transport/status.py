@@ -28,8 +28,8 @@ class UnknownMethod(Exception):
 
 
 class StatusServer:
-    """Listens and answers from the constructor on; raises BindFailed. `answer(method)` is called on
-    the server's thread, must not wait, and raises UnknownMethod; its result is a msgpack-able map."""
+    """Listens and answers from the constructor on; raises BindFailed. `answer(method)` runs on the
+    server's thread and must not wait; it gives a msgpack-able map or raises UnknownMethod."""
 
     def __init__(
         self, bind: str, answer: Callable[[str], dict[str, Any]], context: Context

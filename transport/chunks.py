@@ -1,0 +1,244 @@
+"""Receiving snapshot files: one thread and one ROUTER, one transfer at a time. Also the door to
+both ends: `from metastore.transport.chunks import SnapshotReceiver, SnapshotSender`.
+
+Reading order 16. Knows no Raft: whether a snapshot is wanted is the caller's `accept`.
+"""
+
+import logging
+import shutil
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zmq
+from metastore.transport import limits
+from metastore.transport.chunk_frames import (
+    Chunk,
+    FrameKind,
+    Offer,
+    decode_sender_frame,
+    encode_body,
+)
+from metastore.transport.counters import ANYBODY, Counters
+from metastore.transport.errors import Malformed
+from metastore.transport.handshake import (
+    Admission,
+    Header,
+    Refusal,
+    decode_header,
+    encode_header,
+)
+from metastore.transport.incoming import IncomingFile, clean_directory
+from metastore.transport.snapshot_sender import SnapshotSender
+from metastore.transport.sockets import Context, open_router
+
+__all__ = ["SnapshotReceiver", "SnapshotSender"]
+
+_log = logging.getLogger("metastore.transport.chunks")
+
+
+class _Active(NamedTuple):
+    """The transfer that is going on. Chunks must come from the same connection and header."""
+
+    identity: bytes
+    header: bytes
+    sender: int
+    offer: Offer
+    file: IncomingFile
+
+
+class SnapshotReceiver:
+    """Listens from the constructor on; raises BindFailed, or OSError for the directory.
+
+    Both callbacks run on the receiver's thread and must not wait: `accept(sender, meta)` says
+    whether this snapshot is wanted now from this node; `on_received(sender, meta, path)` hands over
+    a whole, synced file, which then belongs to the callee. A newer accepted offer takes over."""
+
+    def __init__(
+        self,
+        cluster_id: int,
+        node_id: int,
+        incarnation: int,
+        bind: str,
+        directory: Path,
+        accept: Callable[[int, dict[str, Any]], bool],
+        on_received: Callable[[int, dict[str, Any], Path], None],
+        context: Context,
+    ) -> None:
+        clean_directory(directory)
+        self._header = encode_header(Header(cluster_id, node_id, incarnation))
+        self._admission = Admission(cluster_id, node_id, ())
+        self._directory = directory
+        self._accept = accept
+        self._on_received = on_received
+        self._counters = Counters()
+        self._active: _Active | None = None
+        self._done: Offer | None = None
+        self._rewound_to = -1
+        self._router, self.address = open_router(
+            context,
+            bind,
+            frame_bytes_max=limits.SNAPSHOT_CHUNK_BYTES,
+            send_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
+            receive_max=limits.SNAPSHOT_WINDOW_CHUNKS,
+        )
+        stop_endpoint = f"inproc://snapshot-stop-{id(self)}"
+        self._stop_receiver = context.socket(zmq.PAIR)
+        self._stop_receiver.bind(stop_endpoint)
+        self._stop_sender = context.socket(zmq.PAIR)
+        self._stop_sender.connect(stop_endpoint)
+        self._thread = threading.Thread(target=self._run, name="snapshot-receiver", daemon=True)
+        self._thread.start()
+
+    def counters(self) -> dict[str, int]:
+        """{"received" | "resumed" | "declined" | "bad chunk" | a refusal: count}; a copy."""
+        return self._counters.as_dict().get(ANYBODY, {})
+
+    def close(self) -> None:
+        """Stops the thread and frees the port; a partial file stays for resuming. Safe twice."""
+        if self._thread.is_alive():
+            self._stop_sender.send(b"")
+            self._thread.join()
+        self._stop_sender.close(0)
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._stop_receiver, zmq.POLLIN)
+        try:
+            while True:
+                ready = dict(poller.poll())
+                if self._stop_receiver in ready:
+                    return
+                self._receive_one()
+        finally:
+            self._drop_active()
+            self._router.close(0)
+            self._stop_receiver.close(0)
+
+    def _receive_one(self) -> None:
+        try:
+            identity, *parts = self._router.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        try:
+            frame = decode_sender_frame(parts[1:])
+        except Malformed:
+            self._count(Refusal.MALFORMED.value)
+            return
+        try:
+            if isinstance(frame, Offer):
+                self._on_offer(identity, parts[0], frame)
+            else:
+                self._on_chunk(identity, parts[0], frame)
+        except Exception as error:  # a full disk, or a callback: this transfer ends, not the thread
+            _log.exception("receiving a snapshot failed")
+            self._drop_active()
+            self._decline(identity, frame.transfer_id, f"{type(error).__name__}: {error}")
+
+    def _on_offer(self, identity: bytes, header: bytes, offer: Offer) -> None:
+        if self._done is not None and self._done == offer:
+            # The first answer was lost. Asking `accept` again would decline what is installed.
+            self._answer(identity, FrameKind.DONE, offer.transfer_id)
+            return
+        sender = self._admit(header, offer)
+        if isinstance(sender, str):
+            self._decline(identity, offer.transfer_id, sender)
+            return
+        active = self._active
+        if active is not None and active.offer == offer:
+            self._active = active._replace(identity=identity)
+        else:
+            self._begin(identity, header, sender, offer)
+        self._rewind(force=True)
+        self._maybe_finish()
+
+    def _admit(self, header: bytes, offer: Offer) -> int | str:
+        """The sender's id, or why not."""
+        read = decode_header(header)
+        if isinstance(read, Header):
+            if not self._accept(read.node_id, offer.meta):
+                return "not wanted"
+            self._admission.add(read.node_id)
+        verdict = self._admission.judge(header)
+        if isinstance(verdict, Refusal):
+            self._count(verdict.value)
+            return verdict.value
+        return verdict
+
+    def _begin(self, identity: bytes, header: bytes, sender: int, offer: Offer) -> None:
+        if self._active is not None:
+            previous = self._active
+            self._drop_active()
+            self._decline(previous.identity, previous.offer.transfer_id, "superseded")
+        if shutil.disk_usage(self._directory).free < offer.size:
+            raise OSError(f"no room for {offer.size} bytes")
+        file = IncomingFile(self._directory, offer.size, offer.digest)
+        if file.received:
+            self._count("resumed")
+        self._active = _Active(identity, header, sender, offer, file)
+
+    def _on_chunk(self, identity: bytes, header: bytes, chunk: Chunk) -> None:
+        active = self._active
+        if active is None or active.offer.transfer_id != chunk.transfer_id:
+            return  # of a transfer that has ended; its sender was told
+        if active.header != header or active.identity != identity:
+            self._count(Refusal.MALFORMED.value)
+            return
+        file = active.file
+        if chunk.offset < file.received:
+            return  # sent twice around a rewind
+        if chunk.offset > file.received:
+            self._rewind()
+            return
+        if zlib.crc32(chunk.data) != chunk.crc32 or not file.fits(chunk.data):
+            self._count("bad chunk")
+            self._rewind(force=True)
+            return
+        file.add(chunk.data)
+        self._answer(identity, FrameKind.PROGRESS, chunk.transfer_id, file.received, False)
+        self._maybe_finish()
+
+    def _rewind(self, force: bool = False) -> None:
+        """Once per place unless forced: all chunks in flight behind a lost one would ask again."""
+        active = self._active
+        if active is None or (active.file.received == self._rewound_to and not force):
+            return
+        self._rewound_to = active.file.received
+        transfer_id = active.offer.transfer_id
+        self._answer(active.identity, FrameKind.PROGRESS, transfer_id, self._rewound_to, True)
+
+    def _maybe_finish(self) -> None:
+        active = self._active
+        if active is None or not active.file.is_complete:
+            return
+        self._active = None
+        whole = active.file.finish_or_none()
+        if whole is None:
+            self._decline(active.identity, active.offer.transfer_id, "the file's digest differs")
+            return
+        self._done = active.offer
+        self._count("received")
+        self._on_received(active.sender, active.offer.meta, whole)
+        self._answer(active.identity, FrameKind.DONE, active.offer.transfer_id)
+
+    def _drop_active(self) -> None:
+        if self._active is not None:
+            self._active.file.close()
+            self._active = None
+
+    def _decline(self, identity: bytes, transfer_id: int, reason: str) -> None:
+        self._count("declined")
+        self._answer(identity, FrameKind.DECLINED, transfer_id, reason)
+
+    def _answer(self, identity: bytes, kind: FrameKind, *fields: Any) -> None:
+        try:
+            reply = [identity, self._header, encode_body(kind, *fields)]
+            self._router.send_multipart(reply, zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self._count("answer lost")  # the sender's silence brings the offer again
+
+    def _count(self, reason: str) -> None:
+        self._counters.count(ANYBODY, reason)
