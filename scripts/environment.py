@@ -79,11 +79,15 @@ def prepare(extras: Sequence[str]) -> None:
         changed = fresh or stamp.get("pyproject") != _pyproject() or wanted != stamp["extras"]
         started = time.monotonic()
         _say(f"Preparing .venv ({'installs the packages' if changed else 'new files'}) ... ")
-        _stamp_path().unlink(missing_ok=True)
-        if fresh:
-            _create()
-        _install(wanted, changed)
-        _write_stamp(wanted)
+        try:
+            _stamp_path().unlink(missing_ok=True)
+            if fresh:
+                _create()
+            _install(wanted, changed)
+            _write_stamp(wanted)
+        except PreparationFailed:
+            _say("failed\n")
+            raise
         _say(f"done in {time.monotonic() - started:.0f} s\n")
 
 

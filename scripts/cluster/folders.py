@@ -31,8 +31,6 @@ def prepare(
         laid = layouts.plan(directory, count, engine or ENGINE_DEFAULT, _ports(count, base_port))
     else:
         laid = _reuse(directory, kept, nodes, engine, base_port)
-    for node in laid.nodes:
-        Path(node.data_dir).mkdir(exist_ok=True)
     layouts.write(directory, laid)
     return laid
 
