@@ -6,7 +6,6 @@ own and reach the loop through its inbox only.
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -59,12 +58,14 @@ def bind_sockets(
         status_server = StatusServer(settings.status_bind, board.answer, context)
         undo.callback(status_server.close)
         receiver = SnapshotReceiver(
+            *who,
             settings.snapshot_bind,
             settings.data_dir / RECEIVED_FOLDER,
             lambda sender, facts: sender in others,
-            lambda sender, facts, path: inbox.put(Received(sender, facts, Path(path))),
+            lambda sender, facts, path: inbox.put(Received(sender, facts, path)),
+            context,
         )
         undo.callback(receiver.close)
-        sender = SnapshotSender()
+        sender = SnapshotSender(*who, context)
         undo.pop_all()
     return Sockets(peers, clients, status_server, sender, receiver)

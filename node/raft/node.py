@@ -192,6 +192,19 @@ class RaftCore:
             raft.role,
         )
 
+    def lease_index_or_none(self) -> int | None:
+        """On a leader with CheckQuorum that has committed in its term: the commit index, good for a
+        read without a round of messages as long as clocks run at about the same speed (§6.4.1)."""
+        raft = self.raft
+        if raft.role is not Role.LEADER or not raft.config.check_quorum:
+            return None
+        commit_index = raft.log.commit_index
+        return commit_index if raft.log.match_term(commit_index, raft.term) else None
+
+    @property
+    def id(self) -> int:
+        return self.raft.id
+
     @property
     def term(self) -> int:
         return self.raft.term
