@@ -9,7 +9,6 @@ from typing import ClassVar, TypeAlias
 
 from metastore.node.raft.model import NO_NODE, Entry, HardState, Snapshot
 
-
 _NO_SNAPSHOT = Snapshot()
 
 

@@ -1,4 +1,4 @@
-"""The nouns of Raft: entries, configurations on the wire, hard and soft state, snapshots (Figure 2).
+"""The nouns of Raft: entries, configurations, hard and soft state, snapshots (Figure 2).
 
 Reading order 1 of 12. Plain values only: nothing here decides, and nothing of ours is imported.
 """

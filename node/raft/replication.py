@@ -109,6 +109,10 @@ def _on_match(raft: RaftState, reply: AppendEntriesReply, progress: Progress) ->
             raft.emit(EventKind.SNAPSHOT_RECOVERED, peer=reply.sender, progress=str(progress))
         progress.become_probe()
         progress.become_replicate()
+    elif progress.match_index >= progress.pending_snapshot:
+        # It landed, but our log has been compacted past it meanwhile: probing finds that out and
+        # sends a newer one. Waiting for a report instead would starve a slow follower.
+        progress.become_probe()
 
 
 def _on_append_rejected(raft: RaftState, reply: AppendEntriesReply, progress: Progress) -> None:
