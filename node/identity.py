@@ -117,6 +117,11 @@ def _read(file: Path) -> Identity:
     try:
         record: dict[str, Any] = json.loads(file.read_bytes())
         format_version = record.pop("format")
+        if format_version != FORMAT_VERSION:
+            raise DataDirectoryForeign(
+                f"{file} has format {format_version!r}, this version reads format "
+                f"{FORMAT_VERSION}; start the version that wrote it"
+            )
         identity = Identity(**record)
         shaped = all(
             type(value) is (str if name == "engine" else int)
@@ -129,11 +134,6 @@ def _read(file: Path) -> Identity:
             f"{file} is not an identity file ({error}); restore it from a backup of this node, or "
             "remove this node from the cluster and add it again with an empty data_dir"
         ) from None
-    if format_version != FORMAT_VERSION:
-        raise DataDirectoryForeign(
-            f"{file} has format {format_version!r}, this version reads format {FORMAT_VERSION}; "
-            "start the version that wrote it"
-        )
     return identity
 
 

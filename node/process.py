@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Sorted by what a person must do; see ExitCode. An OSError at this height is a disk's.
 _EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
-    ((SettingsInvalid, BadAddress), ExitCode.CONFIGURATION, "settings"),
+    ((SettingsInvalid, BadAddress), ExitCode.CONFIGURATION, "bad setting"),
     ((BindFailed,), ExitCode.NETWORK, "network"),
     ((DataDirectoryForeign, DataDirectoryLocked), ExitCode.IDENTITY, "identity"),
     ((RaftFailed, InvariantViolated), ExitCode.INVARIANT, "invariant broken, a defect"),
@@ -83,8 +83,11 @@ def _run(settings: Settings) -> ExitCode:
         stack.callback(directory.close)
         store, raft_log = _open_engine(settings, directory)
         loop = _make_loop(settings, directory, store, raft_log, logger)
-        stack.enter_context(StopSignals(loop.request_stop))
+        signals = stack.enter_context(StopSignals(loop.request_stop))
         loop.open()
+        if signals.asked:
+            # It came during recovery, when there was no loop yet that could have heard it.
+            loop.request_stop()
         logger.info(
             "node started",
             cluster_id=settings.cluster_id,
@@ -126,7 +129,7 @@ class StopSignals:
 
     def __init__(self, request_stop: Callable[[], None]) -> None:
         self._request_stop = request_stop
-        self._asked = False
+        self.asked = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -139,10 +142,10 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._asked:
+        if self.asked:
             # Whoever asks twice does not want to wait: a crash at any point is safe by design.
             os._exit(128 + number)
-        self._asked = True
+        self.asked = True
         self._request_stop()
 
 

@@ -1,0 +1,187 @@
+"""The data directory: one process, one node, one cluster, one engine, and a count of its starts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from metastore.node import identity
+from metastore.node.identity import (
+    DataDirectoryForeign,
+    DataDirectoryLocked,
+    DataDirectoryUnusable,
+    open_data_directory,
+)
+
+CLUSTER = 99
+
+
+def start(path: Path, cluster_id: int = CLUSTER, node_id: int = 1, engine: str = "memory") -> int:
+    directory = open_data_directory(path, cluster_id, node_id, engine)
+    directory.close()
+    return directory.identity.incarnation
+
+
+def test_every_start_counts(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "data"
+    assert [start(path), start(path), start(path)] == [1, 2, 3]
+
+
+def test_the_identity_file_says_whose_the_directory_is(tmp_path: Path) -> None:
+    start(tmp_path)
+    assert json.loads((tmp_path / "identity").read_text()) == {
+        "format": 1,
+        "cluster_id": CLUSTER,
+        "node_id": 1,
+        "engine": "memory",
+        "incarnation": 1,
+    }
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["identity", "lock"]
+
+
+def test_the_count_is_synced_aside_before_the_name_changes_and_the_directory_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tmp_path)
+    steps: list[str] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        steps.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real_fsync(descriptor)
+
+    def replace(source: Path, target: Path) -> Path:
+        steps.append(f"rename {source.name} {target.name}")
+        return real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    start(tmp_path)
+    assert steps == ["sync identity.new", "rename identity.new identity", f"sync {tmp_path.name}"]
+
+
+def test_a_new_directory_is_synced_into_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(identity, "_sync_directory", synced.append)
+    start(tmp_path / "a" / "b")
+    assert synced[:2] == [tmp_path / "a", tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("field", "other", "remedy"),
+    [
+        ("cluster_id", 100, "set the cluster_id it was made for"),
+        ("node_id", 2, "set the node_id it was made for"),
+        ("engine", "rocksdb", "set the engine it was made with"),
+    ],
+)
+def test_a_directory_of_somebody_else_is_refused_with_what_to_do(
+    tmp_path: Path, field: str, other: int | str, remedy: str
+) -> None:
+    start(tmp_path)
+    with pytest.raises(DataDirectoryForeign, match=remedy) as caught:
+        start(tmp_path, **{field: other})  # type: ignore[arg-type]
+    assert str(tmp_path) in str(caught.value)
+    assert start(tmp_path) == 2, "a refused start changes nothing"
+
+
+def test_a_directory_with_files_but_no_identity_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "wal").mkdir()
+    with pytest.raises(DataDirectoryForeign, match="no identity file but holds 'wal'"):
+        start(tmp_path)
+
+
+def test_a_first_start_that_crashed_before_its_identity_was_complete_may_be_repeated(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "identity.new").write_text("{")
+    (tmp_path / "lock").write_text("1\n")
+    assert start(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"format": 1}',
+        '{"format": 1, "cluster_id": "99", "node_id": 1, "engine": "memory", "incarnation": 1}',
+        '{"format": 1, "cluster_id": 99, "node_id": 1, "engine": "memory", "more": 1}',
+        "\xff",
+    ],
+)
+def test_a_damaged_identity_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "identity").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataDirectoryForeign, match="is not an identity file"):
+        start(tmp_path)
+
+
+def test_an_identity_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    start(tmp_path)
+    file = tmp_path / "identity"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(DataDirectoryForeign, match="start the version that wrote it"):
+        start(tmp_path)
+
+
+def test_an_identity_of_a_newer_format_may_have_other_fields(tmp_path: Path) -> None:
+    (tmp_path / "identity").write_text('{"format": 2, "name": "x"}')
+    with pytest.raises(DataDirectoryForeign, match="start the version that wrote it"):
+        start(tmp_path)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from metastore.node.identity import open_data_directory
+held = open_data_directory(Path(sys.argv[1]), 99, 1, "memory")
+sys.stdout.write("held\\n")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_and_told_which_process_holds_the_directory(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(DataDirectoryLocked, match=f"in use by process {holder.pid};"):
+            start(tmp_path)
+        holder.kill()
+        holder.wait()
+    assert start(tmp_path) == 2, "the lock ended with the killed process; only its start counted"
+
+
+def test_closing_gives_the_lock_back_once(tmp_path: Path) -> None:
+    directory = open_data_directory(tmp_path, CLUSTER, 1, "memory")
+    with pytest.raises(DataDirectoryLocked):
+        start(tmp_path)
+    directory.close()
+    directory.close()
+    assert start(tmp_path) == 2
+
+
+def test_a_refused_start_gives_the_lock_back(tmp_path: Path) -> None:
+    start(tmp_path)
+    with pytest.raises(DataDirectoryForeign):
+        start(tmp_path, node_id=2)
+    assert start(tmp_path) == 2
+
+
+def test_a_path_that_is_a_file_is_unusable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataDirectoryUnusable, match=r"data directory .*file: File exists"):
+        start(tmp_path / "file")

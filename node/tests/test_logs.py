@@ -1,0 +1,112 @@
+"""Logs: one structured line per event, and never a wait for whoever reads them."""
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from metastore.node import logs
+from metastore.node.raft.events import EventKind
+
+
+@pytest.fixture(autouse=True)
+def structlog_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for descriptor in (reader, writer):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def json_lines(level: str, *events: tuple[EventKind, dict[str, object]]) -> list[dict[str, object]]:
+    stream = io.StringIO()
+    logs.configure(level, "json", stream)
+    trace = logs.core_tracer(logs.get_logger(node_id=1), level)
+    for kind, fields in events:
+        trace(kind, fields)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+LEADER = (EventKind.BECAME_LEADER, {"id": 26, "term": 3})
+DROPPED = (EventKind.DROPPED, {"id": 1, "type": "MsgApp", "sender": 2, "reason": "stale"})
+
+
+def test_an_event_of_the_core_is_a_line_with_its_sentence_and_fields() -> None:
+    (line,) = json_lines("info", LEADER)
+    assert line.pop("timestamp")
+    assert line == {
+        "event": "1a became leader at term 3",
+        "level": "info",
+        "kind": "became_leader",
+        "node_id": 1,
+        "id": 26,
+        "term": 3,
+    }
+
+
+def test_debug_events_are_lines_only_at_debug() -> None:
+    assert json_lines("info", DROPPED) == []
+    (line,) = json_lines("debug", DROPPED)
+    assert (line["level"], line["reason"]) == ("debug", "stale")
+
+
+def test_an_event_below_the_level_builds_no_sentence() -> None:
+    assert json_lines("error", (EventKind.BECAME_LEADER, {})) == []
+
+
+def test_console_lines_are_for_people() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "console", stream)
+    logs.get_logger(node_id=4).info("node started", sync="always")
+    assert "node started" in stream.getvalue()
+    assert "sync=always" in stream.getvalue()
+
+
+def test_an_exception_is_part_of_its_line() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        logs.get_logger().exception("failed")
+    assert "ValueError: why" in json.loads(stream.getvalue())["exception"]
+
+
+def test_a_reader_that_has_stopped_costs_lines_and_never_a_wait(pipe: tuple[int, int]) -> None:
+    reader, descriptor = pipe
+    capacity = fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(descriptor, bytes(capacity))
+    writer = logs.LossyWriter(descriptor)
+    writer.write("one\n")
+    writer.write("two\n")
+    assert writer.lost == 2
+    assert os.read(reader, capacity) == bytes(capacity)
+    writer.write("three\n")
+    assert os.read(reader, 4096) == b"(2 log lines were lost before this one)\nthree\n"
+    assert writer.lost == 0
+
+
+def test_a_line_longer_than_a_pipe_surely_takes_is_cut(pipe: tuple[int, int]) -> None:
+    reader, descriptor = pipe
+    logs.LossyWriter(descriptor).write("x" * 100_000 + "\n")
+    line = os.read(reader, 200_000)
+    assert len(line) <= 4096
+    assert line.endswith(b"x...\n")
+
+
+def test_a_reader_that_is_gone_costs_lines_only(pipe: tuple[int, int]) -> None:
+    reader, descriptor = pipe
+    os.close(reader)
+    writer = logs.LossyWriter(descriptor)
+    writer.write("one\n")
+    assert writer.lost == 1

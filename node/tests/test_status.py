@@ -1,0 +1,139 @@
+"""The status board: six fields for whoever asks briefly, all of it for whoever asks for more."""
+
+from collections import deque
+
+import msgpack
+from metastore.engines.contract import RaftNode, RaftStatus
+from metastore.node.settings import Settings
+from metastore.node.status import (
+    LATENCIES_KEPT,
+    Details,
+    PeerStatus,
+    StatusBoard,
+    SyncLatencies,
+    SyncLatency,
+)
+
+LEADING = RaftStatus(1, 4, 1, "leader", 17, 18)
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_the_raft_status_is_exactly_the_six_fields(settings: Settings) -> None:
+    board = StatusBoard(settings, 3)
+    board.publish(LEADING)
+    assert board.answer("raft_status") == {
+        "node_id": 1,
+        "term": 4,
+        "leader_id": 1,
+        "state": "leader",
+        "applied": 17,
+        "commit": 18,
+    }
+
+
+def test_before_the_first_publication_the_node_follows_nobody(settings: Settings) -> None:
+    assert StatusBoard(settings, 1).status() == RaftStatus(1, 0, 0, "follower", 0, 0)
+
+
+def test_the_board_is_the_raft_node_of_a_store(settings: Settings) -> None:
+    board = StatusBoard(settings, 1)
+    board.publish(LEADING)
+    assert isinstance(board, RaftNode)
+    assert (board.status(), board.term(), board.leader(), board.state()) == (
+        LEADING,
+        4,
+        1,
+        "leader",
+    )
+
+
+def test_the_full_status_tells_who_and_what_this_node_is(settings: Settings) -> None:
+    clock = Clock()
+    board = StatusBoard(settings, 3, clock)
+    clock.now_s += 12.5
+    answer = board.answer("status")
+    assert answer["engine"] == "memory"
+    assert answer["durability"] == "always"
+    assert answer["cluster_id"] == settings.cluster_id
+    assert answer["incarnation"] == 3
+    assert answer["uptime_s"] == 12.5
+    assert answer["members"][0]["client"] == "tcp://127.0.0.1:7002"
+    assert answer["version"]
+
+
+def test_the_full_status_holds_the_details_and_the_six_fields(settings: Settings) -> None:
+    board = StatusBoard(settings, 1)
+    peer = PeerStatus(2, 16, 18, "StateReplicate", True)
+    details = Details(
+        voters=(1, 2),
+        learners=(3,),
+        progress=(peer,),
+        first_index=5,
+        last_index=18,
+        snapshot_index=4,
+        log_bytes=1000,
+        key_count=7,
+        revision=9,
+        sync_latency=SyncLatency(1, 2.0, 2.0, 2.0),
+        alarms=("no leader is known",),
+        counters={"peers.dropped": 2},
+    )
+    board.publish(LEADING, details)
+    answer = board.answer("status")
+    assert LEADING.as_dict().items() <= answer.items()
+    assert answer["configuration"] == {"voters": [1, 2], "voters_outgoing": [], "learners": [3]}
+    assert answer["progress"] == [peer.as_dict()]
+    assert answer["log"] == {
+        "first_index": 5,
+        "last_index": 18,
+        "snapshot_index": 4,
+        "bytes": 1000,
+    }
+    assert answer["store"] == {"key_count": 7, "revision": 9}
+    assert answer["sync_latency_ms"] == {"count": 1, "p50": 2.0, "p99": 2.0, "max": 2.0}
+    assert answer["alarms"] == ["no leader is known"]
+    assert answer["counters"] == {"peers.dropped": 2}
+
+
+def test_every_answer_is_msgpack(settings: Settings) -> None:
+    board = StatusBoard(settings, 1)
+    board.publish(LEADING, Details(progress=(PeerStatus(2, 1, 2, "StateProbe", False),)))
+    for method in ("raft_status", "status", "other"):
+        answer = board.answer(method)
+        assert msgpack.unpackb(msgpack.packb(answer)) == answer
+
+
+def test_the_details_stay_when_only_the_raft_state_is_published(settings: Settings) -> None:
+    board = StatusBoard(settings, 1)
+    board.publish(LEADING, Details(revision=9))
+    board.publish(RaftStatus(1, 5, 0, "follower", 18, 18))
+    answer = board.answer("status")
+    assert (answer["term"], answer["store"]["revision"]) == (5, 9)
+
+
+def test_an_unknown_method_gets_an_error_that_repeats_little_of_it(settings: Settings) -> None:
+    error = StatusBoard(settings, 1).answer("x" * 10_000)["error"]
+    assert error["code"] == "unknown_method"
+    assert "raft_status and status" in error["message"]
+    assert len(error["message"]) < 200
+
+
+def test_percentiles_are_by_nearest_rank_in_milliseconds() -> None:
+    samples = deque(n / 1000 for n in range(1, 201))
+    assert SyncLatency.of([1000 * s for s in samples]) == SyncLatency(200, 100.0, 198.0, 200.0)
+    assert SyncLatency.of([5.0]) == SyncLatency(1, 5.0, 5.0, 5.0)
+    assert SyncLatency.of([]) == SyncLatency(0, 0.0, 0.0, 0.0)
+
+
+def test_only_the_newest_sync_times_are_kept() -> None:
+    latencies = SyncLatencies()
+    latencies.add(9.0)
+    for _ in range(LATENCIES_KEPT):
+        latencies.add(0.001)
+    assert latencies.summary() == SyncLatency(LATENCIES_KEPT, 1.0, 1.0, 1.0)
