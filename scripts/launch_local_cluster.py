@@ -151,6 +151,8 @@ def show(session: "Session", answers: "Sequence[Answer]") -> None:
 
 def next_steps(directory: Path, laid: "ClusterLayout") -> str:
     command = Path(sys.executable).parent / "metastore"
+    if command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
     endpoints = ",".join(node.client for node in laid.nodes)
     return "\n".join(
         (
