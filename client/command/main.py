@@ -1,0 +1,121 @@
+"""The `metastore` command: its subcommands by name, and what its exit codes mean.
+
+Reading order 1 of the commands. Imports a subcommand only when it is used, so that --help is quick
+and only `serve` ever loads the node.
+"""
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+from metastore.client.command.exits import ExitCode, exit_code_of
+from metastore.client.errors import MetastoreError
+
+
+class Entry(NamedTuple):
+    """Where a subcommand lives, and the line about it in --help."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+SUBCOMMANDS = {
+    "serve": Entry("serve", "serve", "Run one node of a cluster."),
+    "put": Entry("keys", "put", "Store a value under a key."),
+    "get": Entry("keys", "get", "Print the value of a key, or of many keys."),
+    "del": Entry("keys", "delete", "Delete a key, or all keys with a prefix."),
+    "status": Entry("status", "status", "Show every node of the cluster."),
+    "load": Entry("load", "load", "Store keys and values from a file of JSON lines."),
+    "dump": Entry("dump", "dump", "Print keys and values as JSON lines."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = SUBCOMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = import_module(f"metastore.client.command.{entry.module}")
+        command: click.Command = getattr(module, entry.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in SUBCOMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Every error a user can meet leaves as one line and its exit code."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that went away shows here, not in the interpreter's exit
+            return result
+        except BrokenPipeError:
+            _abandon_stdout()
+            ctx.exit(ExitCode.BROKEN_PIPE)
+        except KeyboardInterrupt:
+            click.echo("metastore: interrupted", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
+        except MetastoreError as error:
+            click.echo(f"metastore: {error}", err=True)
+            ctx.exit(exit_code_of(error))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 not found or refused, 2 wrong usage, 3 the cluster is "
+    "unavailable (nothing happened), 4 outcome unknown (a write may or may not have happened).",
+)
+@click.option(
+    "--endpoints",
+    multiple=True,
+    envvar="METASTORE_ENDPOINTS",
+    metavar="ADDRESS[,ADDRESS…]",
+    help="Client addresses of some nodes, as tcp://HOST:PORT. Repeatable. "
+    "[env METASTORE_ENDPOINTS; default: those of ./cluster.json, or tcp://127.0.0.1:7101]",
+)
+@click.option(
+    "--cluster",
+    metavar="DIR",
+    type=click.Path(exists=True),
+    help="Take the addresses from DIR/cluster.json, written by a local cluster's launcher.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a request may take before it is given up.",
+)
+@click.pass_context
+def cli(
+    ctx: click.Context, endpoints: tuple[str, ...], cluster: str | None, timeout_s: float
+) -> None:
+    """A replicated metadata store: run nodes, and read and write keys."""
+    ctx.obj = {"endpoints": endpoints, "cluster": cluster, "timeout_s": timeout_s}
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="metastore")
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads any more: let the interpreter's last flush go nowhere, quietly."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""One connection to one node: a DEALER, what waits to leave on it, and what waits for its answers.
+
+Reading order 6 of the client. Lives as long as its TCP connection and is never mended: a broken
+one is dropped and a new one made, so that what was under way on it is known to be cut off. Not
+thread-safe: the driver calls it under its lock.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import zmq
+from metastore.client.calls import Call
+from metastore.transport import envelope
+from zmq.utils.monitor import recv_monitor_message
+
+CONNECT_S_MAX = 2.0  # until the node must have answered our greeting
+SILENCE_S_MAX = 1.0  # with requests under way; a node that says nothing for so long may be stopped
+FRAMES_MAX = 512  # of one multipart message
+FRAMES_BYTES_MAX = 1 << 20  # of one multipart message, unless a single frame is larger
+RECEIVE_MESSAGES_MAX = 256  # of one turn
+
+ENDINGS = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class Connection:
+    """`is_ready` once the node has greeted us; `is_broken` for ever once the TCP connection
+    ended."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+        """Raises zmq.ZMQError for an endpoint that is not an address."""
+        self.endpoint = endpoint
+        self.is_ready = False
+        self.is_broken = False
+        self.is_closed = False
+        self.is_blocked = False  # the socket took no more; wait for POLLOUT
+        self.waiting: dict[int, Call] = {}
+        self.greeting_ids: set[int] = set()  # request ids of greetings without an answer yet
+        self.made_at = time.monotonic()
+        self.heard_at = self.made_at
+        self._unanswered_since = 0.0  # the first sending after heard_at
+        self._outbox: deque[tuple[int, bytes]] = deque()
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        # No reconnecting behind our back: requests lost with a connection must be seen to be lost.
+        self.socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        self.monitor = self.socket.get_monitor_socket(ENDINGS)
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError:
+            self.close()
+            raise
+
+    def greet(self, request_id: int, cluster_id: int) -> None:
+        """Asks who is there and who leads."""
+        self.greeting_ids.add(request_id)
+        self._outbox.append((request_id, envelope.encode_hello(request_id, cluster_id)))
+
+    def queue(self, request_id: int, call: Call) -> None:
+        frame = envelope.encode_request_frame(request_id, int(call.level), call.request)
+        self.waiting[request_id] = call
+        self._outbox.append((request_id, frame))
+
+    def send_queued(self) -> None:
+        """Sends everything queued, many frames in one message, until the socket takes no more."""
+        while self._outbox and not self.is_broken:
+            batch = self._next_batch()
+            if not batch:
+                return
+            try:
+                self.socket.send_multipart([frame for _, frame in batch], zmq.NOBLOCK, copy=True)
+            except zmq.Again:
+                self._outbox.extendleft(reversed(batch))
+                self.is_blocked = True
+                return
+            self.is_blocked = False
+            now = time.monotonic()
+            if self._unanswered_since <= self.heard_at:
+                self._unanswered_since = now
+            for request_id, _ in batch:
+                call = self.waiting.get(request_id)
+                if call is not None:
+                    call.is_sent = True
+                    call.sent_at = now
+
+    def _next_batch(self) -> list[tuple[int, bytes]]:
+        batch: list[tuple[int, bytes]] = []
+        size_bytes = 0
+        while self._outbox and len(batch) < FRAMES_MAX:
+            request_id, frame = self._outbox[0]
+            size_bytes += len(frame)
+            if batch and size_bytes > FRAMES_BYTES_MAX:
+                break
+            self._outbox.popleft()
+            # A call that gave up before it left was reported as "did not happen": it must not
+            # leave.
+            if request_id in self.waiting or request_id in self.greeting_ids:
+                batch.append((request_id, frame))
+        return batch
+
+    def receive(self) -> Iterator[bytes]:
+        """Every frame that has arrived, up to a budget."""
+        for _ in range(RECEIVE_MESSAGES_MAX):
+            if self.is_closed:
+                return
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self.heard_at = time.monotonic()
+            yield from frames
+
+    def check_broken(self) -> bool:
+        """Reads the monitor. Whatever arrived before the end must be received after this call."""
+        while not self.is_broken:
+            try:
+                event = recv_monitor_message(self.monitor, zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            self.is_broken = bool(event["event"] & ENDINGS)
+        return self.is_broken
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the node owes an answer for so long that it may have been stopped. Giving up on
+        the calls does not end the silence; only an answer does."""
+        is_owing = bool(self.waiting) or self._unanswered_since > self.heard_at
+        return is_owing and now - max(self.heard_at, self._unanswered_since) > SILENCE_S_MAX
+
+    def is_overdue(self, now: float) -> bool:
+        return not self.is_ready and now - self.made_at > CONNECT_S_MAX
+
+    def close(self) -> None:
+        self.is_broken = self.is_closed = True
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close(0)

@@ -1,0 +1,55 @@
+"""What can go wrong for a caller, sorted by what the caller must do about it.
+
+    MetastoreError
+    ├── Unavailable        nothing happened: try again later, or look at the cluster
+    │   └── NotLeader      nothing happened: go to `leader_address` (a pinned client only)
+    ├── OutcomeUnknown     it may have happened or may yet happen: read before you repeat it
+    ├── InvalidRequest     never happened and never will: change the request
+    │   ├── WrongCluster   the endpoint belongs to another cluster: change the endpoints
+    │   └── WrongVersion   the node speaks another protocol: change one of the two
+    └── ClientMisused      the program is wrong: closed client, or one used on both sides of a fork
+
+Reading order 1 of the client. Holds no behaviour.
+"""
+
+
+class MetastoreError(Exception):
+    """Everything this client raises on purpose."""
+
+
+class Unavailable(MetastoreError):
+    """No node could serve the request in time, and a write was surely not proposed."""
+
+
+class NotLeader(Unavailable):
+    """The node asked is not the leader, and the client may not go elsewhere (`pinned`)."""
+
+    def __init__(self, message: str, leader_id: int = 0, leader_address: str = "") -> None:
+        super().__init__(message)
+        self.leader_id = leader_id  # 0: the node knows of no leader
+        self.leader_address = leader_address  # "": not known
+
+
+class OutcomeUnknown(MetastoreError):
+    """The write left this client and no answer came back. It may have been applied, it may be
+    applied later, or it may be lost. Read the keys before deciding to repeat it."""
+
+
+class InvalidRequest(MetastoreError):
+    """The cluster refused the request itself. `code` is a status of transport.schema.Code."""
+
+    def __init__(self, message: str, code: int = 3) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WrongCluster(InvalidRequest):
+    """The endpoints given do not all belong to one cluster."""
+
+
+class WrongVersion(InvalidRequest):
+    """The node does not speak this client's protocol version."""
+
+
+class ClientMisused(MetastoreError):
+    """The client was used after close(), or in a process forked from the one that made it."""
