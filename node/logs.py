@@ -4,6 +4,7 @@ process.py configures; everybody else gets a logger from `get_logger`. A line is
 not at all, by the thread that logs: a paused reader of the pipe must not stop the node.
 """
 
+import logging
 import os
 import select
 import sys
@@ -75,6 +76,21 @@ def configure(level: str, format: str, stream: TextIO | LossyWriter | None = Non
         logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=True,
     )
+    metastore = logging.getLogger("metastore")
+    metastore.handlers = [_ToStructlog()]
+    metastore.setLevel(_LEVELS[level])
+
+
+class _ToStructlog(logging.Handler):
+    """Lines of the parts that know only the standard library's logging (transport, engines)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            fields: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+            logger = structlog.get_logger(part=record.name)
+            logger.log(record.levelno, record.getMessage(), **fields)
+        except Exception:
+            self.handleError(record)
 
 
 def get_logger(**fields: Any) -> FilteringBoundLogger:

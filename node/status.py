@@ -13,6 +13,7 @@ from typing import Any
 
 from metastore.engines.contract import RaftStatus
 from metastore.node.settings import Settings
+from metastore.transport.status import UnknownMethod
 
 LATENCIES_KEPT = 1024
 METHOD_SHOWN_MAX = 64  # characters of an unknown method that the error repeats
@@ -118,15 +119,14 @@ class StatusBoard:
         self._published = _Published(raft, details or self._published.details)
 
     def answer(self, method: str) -> dict[str, Any]:
-        """The answer to a status request; an unknown method gets {"error": {code, message}}."""
+        """The answer to a status request. Raises UnknownMethod, which the socket answers."""
         published = self._published
         if method == "raft_status":
             return published.raft.as_dict()
         if method == "status":
             return self._everything(published)
         shown = method[:METHOD_SHOWN_MAX]
-        message = f"unknown method {shown!r}; there are raft_status and status"
-        return {"error": {"code": "unknown_method", "message": message}}
+        raise UnknownMethod(f"{shown!r}; there are raft_status and status")
 
     def status(self) -> RaftStatus:
         return self._published.raft

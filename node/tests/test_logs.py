@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import io
 import json
+import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -17,6 +19,8 @@ from metastore.node.raft.events import EventKind
 def structlog_as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
+    logging.getLogger("metastore").handlers.clear()
+    logging.getLogger("metastore").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(descriptor)
 
 
-def json_lines(level: str, *events: tuple[EventKind, dict[str, object]]) -> list[dict[str, object]]:
+def json_lines(level: str, *events: tuple[EventKind, dict[str, Any]]) -> list[dict[str, object]]:
     stream = io.StringIO()
     logs.configure(level, "json", stream)
     trace = logs.core_tracer(logs.get_logger(node_id=1), level)
@@ -70,6 +74,25 @@ def test_console_lines_are_for_people() -> None:
     logs.get_logger(node_id=4).info("node started", sync="always")
     assert "node started" in stream.getvalue()
     assert "sync=always" in stream.getvalue()
+
+
+def test_lines_of_the_standard_librarys_logging_are_structured_too() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    log = logging.getLogger("metastore.transport.peers")
+    log.debug("not shown")
+    log.warning("peer %d is %s", 2, "refused")
+    (line,) = [json.loads(text) for text in stream.getvalue().splitlines()]
+    assert (line["event"], line["level"]) == ("peer 2 is refused", "warning")
+    assert line["part"] == "metastore.transport.peers"
+
+
+def test_configuring_again_doubles_no_line() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    logs.configure("info", "json", stream)
+    logging.getLogger("metastore.engines").error("once")
+    assert len(stream.getvalue().splitlines()) == 1
 
 
 def test_an_exception_is_part_of_its_line() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from metastore.engines.contract import StorageDamaged, StorageFailed
-from metastore.node import process
+from metastore.node import logs, process
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
 from metastore.node.raft.model import RaftFailed
@@ -45,7 +45,7 @@ def run_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[StubLoop], tuple[int, Path]]:
     data_dir = tmp_path / "data"
-    monkeypatch.setattr(process.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
     monkeypatch.setattr(process, "_open_engine", lambda *_: (None, None))
 
     def run(loop: StubLoop) -> tuple[int, Path]:

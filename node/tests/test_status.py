@@ -3,6 +3,7 @@
 from collections import deque
 
 import msgpack
+import pytest
 from metastore.engines.contract import RaftNode, RaftStatus
 from metastore.node.settings import Settings
 from metastore.node.status import (
@@ -13,6 +14,7 @@ from metastore.node.status import (
     SyncLatencies,
     SyncLatency,
 )
+from metastore.transport.status import UnknownMethod
 
 LEADING = RaftStatus(1, 4, 1, "leader", 17, 18)
 
@@ -104,7 +106,7 @@ def test_the_full_status_holds_the_details_and_the_six_fields(settings: Settings
 def test_every_answer_is_msgpack(settings: Settings) -> None:
     board = StatusBoard(settings, 1)
     board.publish(LEADING, Details(progress=(PeerStatus(2, 1, 2, "StateProbe", False),)))
-    for method in ("raft_status", "status", "other"):
+    for method in ("raft_status", "status"):
         answer = board.answer(method)
         assert msgpack.unpackb(msgpack.packb(answer)) == answer
 
@@ -118,10 +120,9 @@ def test_the_details_stay_when_only_the_raft_state_is_published(settings: Settin
 
 
 def test_an_unknown_method_gets_an_error_that_repeats_little_of_it(settings: Settings) -> None:
-    error = StatusBoard(settings, 1).answer("x" * 10_000)["error"]
-    assert error["code"] == "unknown_method"
-    assert "raft_status and status" in error["message"]
-    assert len(error["message"]) < 200
+    with pytest.raises(UnknownMethod, match="raft_status and status") as caught:
+        StatusBoard(settings, 1).answer("x" * 10_000)
+    assert len(str(caught.value)) < 200
 
 
 def test_percentiles_are_by_nearest_rank_in_milliseconds() -> None:
