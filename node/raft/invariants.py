@@ -65,9 +65,8 @@ def _check_leader(raft: RaftState) -> None:
 def _check_progress(raft: RaftState, node: int, progress: Progress) -> None:
     name = f"the progress of {node:x}"
     invariant(progress.match_index <= raft.log.last_index, f"{name} matches what we do not hold")
-    if progress.state is ProgressState.SNAPSHOT:
-        invariant(progress.next_index > progress.pending_snapshot, f"{name} repeats a snapshot")
-    elif node != raft.id:
+    invariant(progress.match_index < progress.next_index, f"{name} repeats what is known")
+    if progress.state is not ProgressState.SNAPSHOT and node != raft.id:
         invariant(progress.next_index <= raft.log.last_index + 1, f"{name} is past our end")
     if progress.state is not ProgressState.REPLICATE:
         invariant(progress.inflights.count == 0, f"{name} has appends in flight")

@@ -87,15 +87,20 @@ class RaftState:
         """Continues from what the storage remembers (§5.2: servers start as followers)."""
         self.install_configuration(*self.restored_configuration(configuration_state))
         if not hard_state.is_empty:
+            # Below the log's start is fine: what is compacted was committed, but a commit index
+            # alone forces no sync and may be older on disk.
             invariant(
-                self.log.commit_index <= hard_state.commit_index <= self.log.last_index,
-                f"the stored commit index {hard_state.commit_index} is outside the log "
-                f"[{self.log.commit_index}, {self.log.last_index}]",
+                hard_state.commit_index <= self.log.last_index,
+                f"the stored commit index {hard_state.commit_index} is beyond the last entry "
+                f"{self.log.last_index}: the log lost entries",
             )
             self.log.commit_to(hard_state.commit_index)
             self.term = hard_state.term
             self.voted_for = hard_state.voted_for
         if self.config.applied > 0:
+            # What is applied was committed, even if the state machine's disk was ahead of the log's
+            # and the commit index of that moment never became durable.
+            self.log.commit_to(self.config.applied)
             self.log.applied_to(self.config.applied, 0)
         self.become_follower(self.term, NO_NODE)
         self.emit(
