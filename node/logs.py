@@ -112,7 +112,12 @@ def core_tracer(logger: FilteringBoundLogger, level: str) -> Tracer:
     def trace(kind: EventKind, fields: dict[str, Any]) -> None:
         write = writers.get(kind)
         if write is not None:
-            details = {_RENAMED.get(name, name): value for name, value in fields.items()}
+            details = {_RENAMED.get(name, name): _plain(value) for name, value in fields.items()}
             write(kind.describe(fields), kind=kind.name.lower(), **details)
 
     return trace
+
+
+def _plain(value: object) -> object:
+    """A number, flag or text as it is, anything else (a configuration) by its own text."""
+    return value if isinstance(value, int | float | str | None) else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from metastore.node import logs
+from metastore.node.raft.configuration import Configuration
 from metastore.node.raft.events import EventKind
 
 
@@ -56,6 +57,14 @@ def test_an_event_of_the_core_is_a_line_with_its_sentence_and_fields() -> None:
         "id": 26,
         "term": 3,
     }
+
+
+def test_a_field_that_is_no_plain_value_is_shown_by_its_own_text() -> None:
+    configuration = Configuration(voters=frozenset((1, 2)))
+    fields = {"id": 1, "configuration": configuration}
+    (line,) = json_lines("info", (EventKind.CONFIGURATION_SWITCHED, fields))
+    assert line["configuration"] == str(configuration)
+    assert line["id"] == 1
 
 
 def test_debug_events_are_lines_only_at_debug() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -207,3 +208,38 @@ def test_the_help_is_exit_code_0() -> None:
     done = node("--help")
     assert done.returncode == 0
     assert "--data-dir PATH" in done.stdout
+
+
+def test_a_taken_port_is_exit_code_5_of_the_real_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        flags = ["--node-id", "1", "--data-dir", str(tmp_path / "data"), "--peer-bind", address]
+        sockets = ("client", "status", "snapshot")
+        others = [part for name in sockets for part in (f"--{name}-bind", ipc(tmp_path, name))]
+        done = node(*flags, *others)
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith(
+        f"metastore node stopped, exit code 5 (network): network: cannot listen on {address}"
+    )
+
+
+def ipc(folder: Path, name: str) -> str:
+    return f"ipc://{folder / name}"
+
+
+def test_a_real_node_starts_and_stops_at_sigterm_with_exit_code_0(tmp_path: Path) -> None:
+    sockets = ("peer", "client", "status", "snapshot")
+    flags = [part for name in sockets for part in (f"--{name}-bind", ipc(tmp_path, name))]
+    command = [sys.executable, "-m", "metastore.node", "--node-id", "1", "--log-format", "json"]
+    with subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path / "data"), *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert any('"event": "node started"' in line for line in running.stderr)
+        running.terminate()
+        shown = running.stderr.read()
+        running.wait()
+    assert running.returncode == 0, shown
+    assert '"event": "node stopped"' in shown
