@@ -1,59 +1,11 @@
-"""Configuration changes, simple and joint (PAPER_TESTS D8; SPEC 6.7, 9.2; paper 6)."""
-
-from random import Random
+"""Changes, simple and joint (SPEC 6.7, 9.2; paper 6); restoring is in test_restoring.py."""
 
 import pytest
-from metastore.node.raft.changes import Changer, ChangeRefused, check_configuration, restore
-from metastore.node.raft.configuration import Configuration, is_same_state
-from metastore.node.raft.model import Change, ChangeType, ConfigurationState, RaftFailed
+from change_group import Group
+from metastore.node.raft.changes import ChangeRefused, check_configuration
+from metastore.node.raft.configuration import Configuration
+from metastore.node.raft.model import RaftFailed
 from metastore.node.raft.progress import Inflights, Progress
-
-LETTERS = {
-    "v": ChangeType.ADD_VOTER,
-    "l": ChangeType.ADD_LEARNER,
-    "r": ChangeType.REMOVE,
-    "u": ChangeType.UPDATE,
-}
-
-
-def changes(text: str) -> list[Change]:
-    return [Change(LETTERS[word[0]], int(word[1:])) for word in text.split()]
-
-
-class Group:
-    """A configuration in force with its progress; refused changes leave it as it was."""
-
-    def __init__(self, text: str = "", last_index: int = 10) -> None:
-        self.configuration = Configuration()
-        self.progress: dict[int, Progress] = {}
-        self.last_index = last_index
-        for change in changes(text):
-            self._take(self.changer.simple([change]))
-
-    @property
-    def changer(self) -> Changer:
-        return Changer(self.configuration, self.progress, self.last_index, 256)
-
-    def _take(self, outcome: tuple[Configuration, dict[int, Progress]]) -> "Group":
-        self.configuration, self.progress = outcome
-        return self
-
-    def simple(self, text: str) -> "Group":
-        return self._take(self.changer.simple(changes(text)))
-
-    def enter(self, text: str, auto_leave: bool = False) -> "Group":
-        return self._take(self.changer.enter_joint(auto_leave, changes(text)))
-
-    def leave(self) -> "Group":
-        return self._take(self.changer.leave_joint())
-
-    @property
-    def learners_tracked(self) -> list[int]:
-        return [node for node, peer in self.progress.items() if peer.is_learner]
-
-    def __str__(self) -> str:
-        return str(self.configuration)
-
 
 # simple changes
 
@@ -217,94 +169,3 @@ def test_a_configuration_that_contradicts_itself_is_a_broken_invariant(
 ) -> None:
     with pytest.raises(RaftFailed):
         check_configuration(broken, progress)
-
-
-# D8: restoring
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        ConfigurationState(),
-        ConfigurationState((1, 2, 3)),
-        ConfigurationState((1, 2, 3), learners=(4, 5, 6)),
-        ConfigurationState((1, 2, 3), (1, 2, 4, 6), (5,), (4,)),
-        ConfigurationState((1, 2, 3), (1, 2, 4, 6), (5,), (4,), True),
-        ConfigurationState((3, 1, 2), learners=(5, 4)),
-    ],
-)
-def test_restoring_a_state_gives_that_state(state: ConfigurationState) -> None:
-    configuration, progress = restore(state, 20, 256)
-    assert is_same_state(configuration.to_state(), state)
-    assert tuple(progress) == configuration.all_ids()
-    assert {node for node in progress if progress[node].is_learner} == set(state.learners)
-    for tracked in progress.values():
-        assert (tracked.match_index, tracked.next_index) == (0, 20)
-
-
-def test_a_state_that_no_changes_lead_to_is_refused() -> None:
-    with pytest.raises(ChangeRefused):
-        restore(ConfigurationState(learners=(1,)), 1, 256)
-    with pytest.raises(RaftFailed):
-        restore(ConfigurationState((1, 2), learners=(2, 3)), 1, 256)
-
-
-def random_state(random: Random) -> ConfigurationState:
-    ids = random.sample(range(1, 20), 12)
-    voters, rest = ids[: random.randrange(1, 6)], ids[6:]
-    cut = random.randrange(4)
-    learners, removed = rest[:cut], rest[cut:]
-    if random.randrange(2):
-        return ConfigurationState(tuple(voters), learners=tuple(learners))
-    kept = [node for node in voters if random.randrange(2)]
-    gone = removed[: random.randrange(1, 3)]
-    learners_next = [node for node in gone if random.randrange(2)]
-    return ConfigurationState(
-        tuple(voters),
-        tuple(kept + gone),
-        tuple(learners),
-        tuple(learners_next),
-        bool(random.randrange(2)),
-    )
-
-
-def test_restoring_random_states_gives_those_states() -> None:
-    random = Random(5)
-    for _ in range(300):
-        state = random_state(random)
-        configuration, progress = restore(state, 5, 256)
-        assert is_same_state(configuration.to_state(), state), state
-        assert tuple(progress) == configuration.all_ids()
-
-
-# D8: joint changes are equivalent to the same ones made one by one
-
-
-def test_entering_and_leaving_gives_what_single_steps_give() -> None:
-    random = Random(11)
-    kinds = list(ChangeType)
-    for _ in range(300):
-        # Voter 1 is never touched, so that no step can remove the last one.
-        steps = [
-            Change(random.choice(kinds), random.randrange(2, 6))
-            for _ in range(random.randrange(1, 9))
-        ]
-        start = "v1 " + " ".join(f"{random.choice('vl')}{node}" for node in range(2, 5))
-        singles, joint = Group(start), Group(start)
-        for step in steps:
-            singles._take(singles.changer.simple([step]))
-        joint._take(joint.changer.enter_joint(bool(random.randrange(2)), steps))
-        joint.leave()
-        assert str(singles) == str(joint), (start, steps)
-        assert {n: str(p) for n, p in singles.progress.items()} == {
-            n: str(p) for n, p in joint.progress.items()
-        }, (start, steps)
-
-
-def test_in_flight_limits_reach_the_new_peers() -> None:
-    _, progress = Changer(Configuration(), {}, 1, 5, 10).simple(changes("v1"))
-    progress[1].inflights.add(1, 10)
-    assert progress[1].inflights.is_full
-    _, restored = restore(ConfigurationState((1,)), 1, 1)
-    restored[1].inflights.add(1, 10)
-    assert restored[1].inflights.is_full
