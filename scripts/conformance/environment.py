@@ -112,7 +112,8 @@ class Environment:
         self.messages: deque[Message] = deque()
 
     def trace(self, kind: EventKind, fields: dict[str, Any]) -> None:
-        if self.output.level <= kind.level:
+        # The reasons of dropped messages are for engineers; the files say nothing in those places.
+        if kind is not EventKind.DROPPED and self.output.level <= kind.level:
             self.output.log(kind.level, kind.describe(fields))
 
     def take_messages(self, to: int, name: str | None, keep_local: bool) -> list[Message]:

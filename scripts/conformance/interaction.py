@@ -28,6 +28,7 @@ from conformance.text import ROLE_NAMES, describe_entry, describe_message
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import NO_LIMIT
+from metastore.node.raft.storage import Compacted
 
 
 class InteractionRunner:
@@ -160,7 +161,10 @@ def on_status(env: Environment, directive: Directive) -> None:
 
 
 def on_compact(env: Environment, directive: Directive) -> None:
-    first_node(env, directive).storage.compact(second_number(directive))
+    try:
+        first_node(env, directive).storage.compact(second_number(directive))
+    except Compacted:
+        raise CommandFailed("requested index is unavailable due to compaction") from None
     on_raft_log(env, directive)
 
 

@@ -4,7 +4,7 @@
     network = Network(Server(1, log=(1, 1)), Server(2, log=(1,)), voters=(1, 2, 3))   # 3 is a hole
     network.hup(1); network.prop(1, b"x"); network.isolate(3); network.heal()
 
-`log` is the terms of the entries from index 1 on. A voter without a server is a hole: it swallows
+`log` is the terms of the entries from index 1 (or the snapshot) on, or entries. A voter without a server is a hole: it swallows
 everything. A Server alone serves tests of one node: `read()` completes its local work (persists,
 applies, steps what it sent to itself) and returns what it sends to others.
 """
@@ -59,7 +59,7 @@ class Server:
         *,
         voters: Sequence[int] = (1, 2, 3),
         learners: Sequence[int] = (),
-        log: Iterable[int] | Sequence[Entry] = (),
+        log: Iterable[int | Entry] = (),
         hard_state: HardState | None = None,
         snapshot: Snapshot | None = None,
         **settings: Any,
@@ -74,9 +74,10 @@ class Server:
             state = ConfigurationState(voters=tuple(voters), learners=tuple(learners))
             self.storage.set_configuration(state)
         first = self.storage.last_index() + 1
-        entries = tuple(log)
-        if entries and not isinstance(entries[0], Entry):
-            entries = entries_of(entries, first)
+        entries = tuple(
+            one if isinstance(one, Entry) else Entry(one, index)
+            for index, one in enumerate(log, first)
+        )
         self.storage.append(entries)
         if hard_state is None and entries:
             hard_state = HardState(term=entries[-1].term, commit_index=first - 1)

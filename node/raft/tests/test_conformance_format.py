@@ -259,6 +259,11 @@ def test_a_refusal_is_shown_even_when_nothing_else_is() -> None:
     assert run(text) == ["ok", "ok", "raft proposal dropped"]
 
 
+def test_a_dropped_message_leaves_no_line() -> None:
+    text = "add-nodes 1 voters=(1) index=2\n----\n\nreport-unreachable 1 2\n----\n"
+    assert run(text)[1] == "ok"
+
+
 def test_the_level_of_one_stabilize_ends_with_it() -> None:
     text = "stabilize log-level=none\n----\n\nadd-nodes 1\n----\n"
     assert run(text)[1].startswith("INFO 1 switched to configuration")
