@@ -153,14 +153,13 @@ def next_steps(directory: Path, laid: "ClusterLayout") -> str:
     command = Path(sys.executable).parent / "metastore"
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
-    endpoints = ",".join(node.client for node in laid.nodes)
+    tool = f"  {command} --cluster {directory}"
     return "\n".join(
         (
             "Try next, in another terminal:",
-            f"  export METASTORE_ENDPOINTS={endpoints}",
-            f"  {command} put greeting hello",
-            f"  {command} get greeting",
-            f"  {command} status",
+            f"{tool} put greeting hello",
+            f"{tool} get greeting",
+            f"{tool} status",
             f"  python3 scripts/zmq_status.py {' '.join(node.status for node in laid.nodes)}",
             f"Logs: {directory}/node-*.log   Everything else: {directory}/cluster.json",
         )
