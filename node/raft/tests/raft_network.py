@@ -1,12 +1,13 @@
 """A synchronous network of cores in memory, for tests: messages are delivered until all is quiet.
 
     network = Network.of(3)                       # ids 1..3, no PreVote, no CheckQuorum
-    network = Network(Server(1, log=(1, 1)), Server(2, log=(1,)), voters=(1, 2, 3))   # 3 is a hole
+    network = Network(Server(1, log=(1, 1)), Server(2, log=(1,)))  # voters 1..3, and 3 is a hole
     network.hup(1); network.prop(1, b"x"); network.isolate(3); network.heal()
 
-`log` is the terms of the entries from index 1 (or the snapshot) on, or entries. A voter without a server is a hole: it swallows
-everything. A Server alone serves tests of one node: `read()` completes its local work (persists,
-applies, steps what it sent to itself) and returns what it sends to others.
+`log` is the terms of the entries from index 1 (or the snapshot) on, or the entries. A voter without
+a server is a hole: it swallows everything. A Server alone serves tests of one node: `read()`
+completes its local work (persists, applies, steps what it sent to itself) and returns what it sends
+to others. The core's invariants are checked after everything that happens to it.
 """
 
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 from metastore.node.raft.config import RaftConfig
 from metastore.node.raft.errors import RaftError
+from metastore.node.raft.invariants import check_invariants
 from metastore.node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -98,10 +100,12 @@ class Server:
     def step(self, *messages: Message) -> None:
         for message in messages:
             self.core.step(message)
+            check_invariants(self.core.raft)
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):
             self.core.tick()
+            check_invariants(self.core.raft)
 
     def read(self) -> list[Message]:
         """Completes the local work until there is none, and returns what goes to others."""
@@ -120,6 +124,7 @@ class Server:
         for entry in ready.committed:
             self._apply(entry)
         self.core.advance()
+        check_invariants(self.core.raft)
         return list(ready.messages)
 
     def _apply(self, entry: Entry) -> None:
