@@ -1,0 +1,328 @@
+"""A log whose disk fails, fills up or loses power (scenarios A2, A4, A5, A9, A10, A11, A12, A14)."""
+
+import errno
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from metastore.engines.contract import (
+    LogRecord,
+    RecoveredLog,
+    SnapshotMeta,
+    StorageDamaged,
+    StorageFailed,
+)
+from metastore.engines.memory.wal import WriteAheadLog
+
+DIRECTORY = Path("/log")
+
+
+def open_log(disk: Any, segment_bytes_max: int = 200) -> tuple[WriteAheadLog, RecoveredLog]:
+    log = WriteAheadLog(DIRECTORY, files=disk, segment_bytes_max=segment_bytes_max)
+    return log, log.recover()
+
+
+def entry(index: int, term: int = 1, data: bytes = b"data") -> LogRecord:
+    return LogRecord(term, index, 0, data)
+
+
+@pytest.mark.parametrize("operation", ["write", "sync"])
+def test_a_failed_write_or_sync_poisons_the_log_for_good(disk: Any, operation: str) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(1)], (1, 2, 0), None)
+    log.sync()
+    disk.fail(operation, errno.EIO)
+    with pytest.raises(StorageFailed, match="EIO"):
+        log.append([entry(2)], None, None)
+        log.sync()
+    for call in (
+        lambda: log.append([entry(2)], None, None),
+        log.sync,
+        lambda: log.compact(SnapshotMeta(1, 1)),
+    ):
+        with pytest.raises(StorageFailed, match=r"\.segment"):
+            call()
+    _, recovered = open_log(disk)
+    assert list(recovered.entries) == [entry(1)]
+
+
+def test_a_failed_sync_given_by_the_caller_poisons_too(tmp_path: Path) -> None:
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    log = WriteAheadLog(tmp_path, sync=failing)
+    log.recover()
+    log.append([entry(1)], None, None)
+    with pytest.raises(StorageFailed, match="lost"):
+        log.sync()
+    with pytest.raises(StorageFailed, match="lost"):
+        log.append([entry(1)], None, None)
+
+
+@pytest.mark.parametrize("operation", ["create", "rename", "sync_directory"])
+def test_a_failure_while_a_segment_begins_poisons_and_the_next_start_recovers(
+    disk: Any, operation: str
+) -> None:
+    log, _ = open_log(disk, segment_bytes_max=1)
+    log.append([entry(1)], None, None)
+    log.sync()
+    disk.fail(operation, errno.EIO)
+    with pytest.raises(StorageFailed):
+        log.append([entry(2)], None, None)
+    with pytest.raises(StorageFailed):
+        log.sync()
+    log, recovered = open_log(disk)
+    assert list(recovered.entries) == [entry(1)]
+    log.append([entry(2)], None, None)
+
+
+def test_a_full_disk_stops_the_log_and_space_is_all_it_needs_to_start_again(disk: Any) -> None:
+    for free_bytes in range(120):
+        disk.names_now.clear()
+        log, _ = open_log(disk)
+        log.append([entry(1)], (1, 1, 0), None)
+        log.sync()
+        disk.free_bytes = free_bytes
+        with pytest.raises(StorageFailed, match="No space left"):
+            log.append([entry(2, data=b"x" * 100)], None, None)
+        disk.free_bytes = None
+        log, recovered = open_log(disk)
+        assert list(recovered.entries) == [entry(1)]
+        log.append([entry(2)], None, None)
+        log.sync()
+
+
+def test_the_log_refuses_calls_before_recovery_and_after_close(disk: Any) -> None:
+    log = WriteAheadLog(DIRECTORY, files=disk)
+    with pytest.raises(StorageFailed, match="not recovered"):
+        log.append([entry(1)], None, None)
+    log.recover()
+    log.close()
+    with pytest.raises(StorageFailed, match="closed"):
+        log.append([entry(1)], None, None)
+
+
+def long_life(log: WriteAheadLog, promised: dict[str, Any]) -> None:
+    """Appends, overwrites, rolls, compacts; `promised` is what the last finished sync made durable."""
+    term = 1
+    for index in range(1, 12):
+        term += index in (4, 8)
+        at = index - 1 if index in (4, 8) else index  # a new term overwrites the last entry
+        for position in range(at, index + 1):
+            log.append([entry(position, term)], (term, index, position - 1), None)
+            log.sync()
+            promised.update(last=(position, term), hard=(term, index, position - 1))
+        if index in (3, 7, 10):
+            log.compact(SnapshotMeta(index - 1, term, b"configuration"))
+            promised["snapshot"] = index - 1
+
+
+def check_promises(recovered: RecoveredLog, promised: dict[str, Any]) -> None:
+    assert recovered.snapshot.index >= promised.get("snapshot", 0)
+    if "last" in promised:
+        index, term = promised["last"]
+        last = recovered.entries[-1] if recovered.entries else recovered.snapshot
+        assert (last.term, last.index) >= (term, index)
+        assert recovered.hard_state[0] >= promised["hard"][0]
+
+
+def test_nothing_synced_is_lost_whenever_the_power_goes(
+    disk: Any, power_cuts: Callable[..., bool]
+) -> None:
+    for cut_at in range(1000):
+        disk.__init__()
+        disk.cut_at = cut_at
+        promised: dict[str, Any] = {}
+        if not power_cuts(disk, lambda p=promised: long_life(open_log(disk)[0], p)):  # type: ignore[misc]
+            break
+        disk.power_loss()
+        check_promises(open_log(disk)[1], promised)
+    assert cut_at > 100, "the life ends before it began to roll and compact"
+
+
+def test_nothing_synced_is_lost_when_unsynced_pages_arrive_in_any_mixture(
+    disk: Any, power_cuts: Callable[..., bool]
+) -> None:
+    for cut_at in range(1000):
+        disk.__init__()
+        disk.cut_at = cut_at
+        promised: dict[str, Any] = {}
+        if not power_cuts(disk, lambda p=promised: long_life(open_log(disk)[0], p)):  # type: ignore[misc]
+            break
+        disk.power_loss(random.Random(cut_at))
+        check_promises(open_log(disk)[1], promised)
+
+
+def test_a_repair_cut_short_by_another_power_loss_is_repeated(
+    disk: Any, power_cuts: Callable[..., bool]
+) -> None:
+    for cut_at in range(10):
+        disk.__init__()
+        log, _ = open_log(disk)
+        log.append([entry(1)], (1, 1, 0), None)
+        log.sync()
+        log.append([entry(2)], None, None)
+        segment = next(iter(disk.names_now.values()))
+        del segment.now[-3:]
+        segment.durable = bytes(segment.now)
+        disk.open_files.clear()
+        disk.cut_at = disk.steps + cut_at
+        cut = power_cuts(disk, lambda: open_log(disk))
+        disk.power_loss()
+        assert list(open_log(disk)[1].entries) == [entry(1)]
+        if not cut:
+            break
+
+
+def test_what_recovery_returns_is_durable_even_if_a_killed_process_never_synced_it(
+    disk: Any,
+) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(1)], (1, 2, 0), None)
+    _, recovered = open_log(disk)  # the process was killed, the page cache lives on
+    assert list(recovered.entries) == [entry(1)]
+    disk.power_loss()
+    assert open_log(disk)[1] == recovered
+
+
+def test_term_and_vote_are_the_old_pair_or_the_new_pair_at_every_cut(tmp_path: Path) -> None:
+    log = WriteAheadLog(tmp_path)
+    log.recover()
+    log.append([], (4, 2, 0), None)
+    log.sync()
+    start = log.size_bytes()
+    log.append([], (5, 3, 0), None)
+    log.close()
+    (segment,) = tmp_path.glob("*.segment")
+    whole = segment.read_bytes()
+    for end in range(start, len(whole) + 1):
+        segment.write_bytes(whole[:end])
+        log = WriteAheadLog(tmp_path)
+        found = log.recover().hard_state
+        log.close()
+        assert found == ((5, 3, 0) if end == len(whole) else (4, 2, 0))
+
+
+def test_an_entry_is_never_durable_before_the_term_it_came_with(tmp_path: Path) -> None:
+    log = WriteAheadLog(tmp_path)
+    log.recover()
+    log.append([entry(1)], (1, 1, 0), None)
+    log.sync()
+    start = log.size_bytes()
+    log.append([entry(2, term=5)], (5, 0, 0), None)
+    log.close()
+    (segment,) = tmp_path.glob("*.segment")
+    whole = segment.read_bytes()
+    for end in range(start, len(whole) + 1):
+        segment.write_bytes(whole[:end])
+        log = WriteAheadLog(tmp_path)
+        recovered = log.recover()
+        log.close()
+        assert recovered.hard_state[0] >= recovered.entries[-1].term
+
+
+def test_a_commit_index_past_the_log_is_taken_back_with_one_warning(disk: Any) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(1), entry(2)], (1, 1, 110), None)
+    log.sync()
+    log, recovered = open_log(disk)
+    assert recovered.hard_state == (1, 1, 2)
+    assert len(recovered.warnings) == 1
+    assert "110" in recovered.warnings[0]
+    for index in range(3, 12):  # the raw number also stands in the starts of later segments
+        log.append([entry(index)], None, None)
+    assert open_log(disk)[1].entries[-1] == entry(11)
+
+
+def test_overwritten_entries_do_not_rise_again_after_a_snapshot(disk: Any) -> None:
+    # etcd#22442: 5 of term 1 would win votes with a log that nobody has.
+    log, _ = open_log(disk)
+    log.append([entry(index) for index in range(1, 6)], None, None)
+    log.append([entry(3, 2), entry(4, 2)], (2, 1, 4), None)
+    log.compact(SnapshotMeta(4, 2))
+    _, recovered = open_log(disk)
+    assert list(recovered.entries) == []
+    assert recovered.snapshot == SnapshotMeta(4, 2)
+
+
+def test_an_installed_snapshot_takes_a_diverging_log_along_and_keeps_a_matching_one(
+    disk: Any,
+) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(index) for index in range(1, 6)], None, None)
+    log.append([], None, SnapshotMeta(3, 1))
+    log.sync()
+    assert [e.index for e in open_log(disk)[1].entries] == [4, 5]
+    log, _ = open_log(disk)
+    log.append([entry(5, 7)], (7, 0, 4), SnapshotMeta(4, 7))
+    log.sync()
+    recovered = open_log(disk)[1]
+    assert list(recovered.entries) == [entry(5, 7)]
+    assert recovered.snapshot == SnapshotMeta(4, 7)
+
+
+def test_a_late_snapshot_or_compaction_changes_nothing(disk: Any) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(index) for index in range(1, 6)], None, None)
+    log.compact(SnapshotMeta(3, 1, b"new"))
+    log.compact(SnapshotMeta(2, 1, b"old"))
+    log.append([], None, SnapshotMeta(3, 1, b"old"))
+    log.sync()
+    recovered = open_log(disk)[1]
+    assert recovered.snapshot == SnapshotMeta(3, 1, b"new")
+    assert [e.index for e in recovered.entries] == [4, 5]
+
+
+def test_compaction_removes_old_segments_and_keeps_hard_state_and_boundary(disk: Any) -> None:
+    log, _ = open_log(disk)
+    log.append([], (3, 2, 0), None)
+    for index in range(1, 30):
+        log.append([entry(index, 3, b"x" * 50)], None, None)
+    log.sync()
+    before = len(disk.names_now), log.size_bytes()
+    log.compact(SnapshotMeta(29, 3, b"configuration"))
+    assert len(disk.names_now) == 1 < before[0]
+    assert log.size_bytes() < before[1] / 5
+    log, recovered = open_log(disk)
+    assert recovered.hard_state == (3, 2, 29)
+    assert recovered.snapshot == SnapshotMeta(29, 3, b"configuration")
+    log.append([entry(30, 3)], None, None)
+    log.sync()
+    assert list(open_log(disk)[1].entries) == [entry(30, 3)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ([entry(7)], "does not fit"),
+        ([entry(2)], "does not fit"),
+        ([entry(6, 2), entry(8, 2)], "does not fit"),
+        ([entry(6, 1)], "has term 1 after 2"),
+        ([entry(6, 3), entry(7, 2)], "has term 2 after 3"),
+    ],
+)
+def test_entries_that_do_not_continue_the_log_are_refused_before_they_are_written(
+    disk: Any, entries: list[LogRecord], sentence: str
+) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(index, 2) for index in range(1, 6)], None, None)
+    log.compact(SnapshotMeta(2, 2))
+    size_bytes = log.size_bytes()
+    with pytest.raises(ValueError, match=sentence):
+        log.append(entries, None, None)
+    assert log.size_bytes() == size_bytes
+    log.append([entry(6, 2)], None, None)
+
+
+@pytest.mark.parametrize("second", [entry(3), entry(2, term=0)])
+def test_recovery_refuses_sound_records_that_no_log_of_ours_holds(
+    disk: Any, monkeypatch: pytest.MonkeyPatch, second: LogRecord
+) -> None:
+    log, _ = open_log(disk)
+    monkeypatch.setattr(WriteAheadLog, "_check_order", lambda *_: None)
+    log.append([entry(1), second], None, None)
+    log.sync()
+    with pytest.raises(StorageDamaged, match=f"entry {second.index}"):
+        open_log(disk)
