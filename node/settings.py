@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from metastore.transport.addresses import parse_bind_address
+from metastore.transport.errors import BadAddress
 
 NODE_ID_MAX = (1 << 64) - 3  # above: the core's ids for its storage threads
 MEMBERS_MAX = 64
@@ -82,19 +84,13 @@ def parse_cluster_id(value: object) -> int:
 
 
 def _address(value: object) -> str:
-    """A ZeroMQ address with a port, e.g. tcp://10.0.0.5:7001."""
-    expected = "an address like tcp://HOST:PORT or ipc://PATH"
+    expected = "an address like tcp://HOST:PORT"
     if not isinstance(value, str):
         raise ValueError(expected)
-    if value.startswith("ipc://") and len(value) > len("ipc://"):
-        return value
     try:
-        parts = urlsplit(value)
-        usable = parts.scheme == "tcp" and bool(parts.hostname) and parts.port is not None
-    except ValueError:
-        usable = False
-    if not usable or parts.path or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(expected)
+        parse_bind_address(value)
+    except BadAddress as error:
+        raise ValueError(f"{expected} ({error})") from None
     return value
 
 

@@ -6,7 +6,6 @@ Stands between settings.py (single values) and settings_sources.py (where values
 import ipaddress
 from dataclasses import replace
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from metastore.node.settings import (
     HEARTBEATS_PER_ELECTION_MIN,
@@ -14,6 +13,8 @@ from metastore.node.settings import (
     Settings,
     SettingsInvalid,
 )
+from metastore.transport.addresses import parse_bind_address, parse_connect_address
+from metastore.transport.errors import BadAddress
 
 Origins: TypeAlias = dict[str, str]
 """Key -> the source it came from, for the messages; keys not there have their default."""
@@ -88,7 +89,8 @@ def _with_own_member(settings: Settings, own: Member | None) -> Settings:
 def _check_addresses(settings: Settings, origins: Origins) -> None:
     binds = {f"{name}_bind": getattr(settings, f"{name}_bind") for name in _PORTS}
     for key, address in binds.items():
-        if list(binds.values()).count(address) > 1:
+        any_port = parse_bind_address(address).port == 0
+        if not any_port and list(binds.values()).count(address) > 1:
             raise _invalid(origins, key, address, "a different address for each of the sockets")
         if not settings.insecure and not is_loopback(address):
             raise _invalid(
@@ -110,9 +112,7 @@ def _check_addresses(settings: Settings, origins: Origins) -> None:
 
 
 def is_loopback(address: str) -> bool:
-    if address.startswith("ipc://"):
-        return True
-    host = urlsplit(address).hostname or ""
+    host = parse_bind_address(address).host
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -120,11 +120,11 @@ def is_loopback(address: str) -> bool:
 
 
 def _is_reachable(address: str) -> bool:
-    if address.startswith("ipc://"):
-        return True
-    parts = urlsplit(address)
     try:
-        wildcard = ipaddress.ip_address(parts.hostname or "").is_unspecified
+        host = parse_connect_address(address).host
+    except BadAddress:
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_unspecified
     except ValueError:
-        wildcard = parts.hostname == "*"
-    return not wildcard and bool(parts.port)
+        return True

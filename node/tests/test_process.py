@@ -214,22 +214,19 @@ def test_a_taken_port_is_exit_code_5_of_the_real_process(tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         flags = ["--node-id", "1", "--data-dir", str(tmp_path / "data"), "--peer-bind", address]
-        sockets = ("client", "status", "snapshot")
-        others = [part for name in sockets for part in (f"--{name}-bind", ipc(tmp_path, name))]
-        done = node(*flags, *others)
+        done = node(*flags, *free_ports("client", "status", "snapshot"))
     assert done.returncode == 5
     assert done.stderr.splitlines()[-1].startswith(
         f"metastore node stopped, exit code 5 (network): network: cannot listen on {address}"
     )
 
 
-def ipc(folder: Path, name: str) -> str:
-    return f"ipc://{folder / name}"
+def free_ports(*sockets: str) -> list[str]:
+    return [part for name in sockets for part in (f"--{name}-bind", "tcp://127.0.0.1:0")]
 
 
 def test_a_real_node_starts_and_stops_at_sigterm_with_exit_code_0(tmp_path: Path) -> None:
-    sockets = ("peer", "client", "status", "snapshot")
-    flags = [part for name in sockets for part in (f"--{name}-bind", ipc(tmp_path, name))]
+    flags = free_ports("peer", "client", "status", "snapshot")
     command = [sys.executable, "-m", "metastore.node", "--node-id", "1", "--log-format", "json"]
     with subprocess.Popen(
         [*command, "--data-dir", str(tmp_path / "data"), *flags],

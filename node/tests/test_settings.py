@@ -107,7 +107,8 @@ def test_a_shorter_tick_divides_the_times_and_rounds_the_election_up() -> None:
         (["--peer-bind", "tcp://127.0.0.1"], "peer_bind", "tcp://HOST:PORT"),
         (["--peer-bind", "tcp://127.0.0.1:99999"], "peer_bind", "tcp://HOST:PORT"),
         (["--peer-bind", "tcp://127.0.0.1:1/x"], "peer_bind", "tcp://HOST:PORT"),
-        (["--peer-bind", "ipc://"], "peer_bind", "tcp://HOST:PORT"),
+        (["--peer-bind", "ipc:///tmp/x"], "peer_bind", "tcp://HOST:PORT"),
+        (["--peer-bind", "tcp://*:7001"], "peer_bind", "insecure = true"),
         (["--peer-bind", "tcp://0.0.0.0:7001"], "peer_bind", "insecure = true"),
         (["--peer-bind", "tcp://db.example:7001"], "peer_bind", "insecure = true"),
         (["--peer-bind", "tcp://127.0.0.1:7002"], "peer_bind", "a different address"),
@@ -140,6 +141,16 @@ def test_a_member_that_cannot_be_reached_is_refused() -> None:
     assert "to connect to" in refusal("--member", MEMBERS[0], "--member", unreachable).expected
     portless = MEMBERS[1].replace("7021", "0")
     assert "to connect to" in refusal("--member", MEMBERS[0], "--member", portless).expected
+
+
+def test_localhost_is_loopback_and_any_free_port_may_be_asked_for_often() -> None:
+    settings = flags(
+        *("--peer-bind", "tcp://localhost:0"),
+        *("--client-bind", "tcp://127.0.0.1:0"),
+        *("--status-bind", "tcp://127.0.0.1:0"),
+        *("--snapshot-bind", "tcp://[::1]:0"),
+    )
+    assert settings.client_bind == settings.status_bind
 
 
 def test_the_source_of_a_bad_value_is_named(tmp_path: Path) -> None:
