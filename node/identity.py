@@ -14,6 +14,7 @@ from typing import Any
 IDENTITY_FILE = "identity"
 LOCK_FILE = "lock"
 FORMAT_VERSION = 1
+_FIELD_TYPES = {"engine": str, "has_log": bool}  # all others: int
 
 
 class DataDirectoryLocked(Exception):
@@ -24,18 +25,24 @@ class DataDirectoryForeign(Exception):
     """The directory belongs to another node, cluster or engine, or to nobody we know."""
 
 
+class DataDirectoryWiped(Exception):
+    """The directory has its identity but lost what the node had promised to remember."""
+
+
 class DataDirectoryUnusable(Exception):
     """The directory cannot be made, read or written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is; `incarnation` counts its starts, the first being 1."""
+    """Who this node is; `incarnation` counts its starts, the first being 1. `has_log`: a start got
+    as far as a durable log, so a directory without one has forgotten votes and entries."""
 
     cluster_id: int
     node_id: int
     engine: str
     incarnation: int = 0
+    has_log: bool = False
 
 
 class DataDirectory:
@@ -45,6 +52,24 @@ class DataDirectory:
         self.path = path
         self.identity = identity
         self._lock_file = lock_file
+
+    def check_log(self, log: Path) -> None:
+        """Raises DataDirectoryWiped if the folder `log` is gone or empty but must not be."""
+        if self.identity.has_log and not (log.is_dir() and any(log.iterdir())):
+            raise DataDirectoryWiped(
+                f"data directory {self.path} has lost its log ({log.name} is missing or empty); this "
+                "node would forget its votes: restore the log, or remove the node from the cluster "
+                "and add it with a new node_id and an empty data_dir"
+            )
+
+    def note_log(self) -> None:
+        """Remembers, durably, that there is a log from now on. Raises DataDirectoryUnusable."""
+        if not self.identity.has_log:
+            self.identity = replace(self.identity, has_log=True)
+            try:
+                _write(self.path, self.identity)
+            except OSError as error:
+                raise _unusable(self.path, error) from None
 
     def close(self) -> None:
         """Gives the lock back; calling it again does nothing."""
@@ -67,9 +92,12 @@ def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) 
             os.close(lock_file)
             raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataDirectoryUnusable(f"data directory {path}: {reason}") from None
+        raise _unusable(path, error) from None
     return DataDirectory(path, lock_file, identity)
+
+
+def _unusable(path: Path, error: OSError) -> DataDirectoryUnusable:
+    return DataDirectoryUnusable(f"data directory {path}: {error.strerror or error}")
 
 
 def _create(path: Path) -> None:
@@ -124,8 +152,7 @@ def _read(file: Path) -> Identity:
             )
         identity = Identity(**record)
         shaped = all(
-            type(value) is (str if name == "engine" else int)
-            for name, value in asdict(identity).items()
+            type(value) is _FIELD_TYPES.get(name, int) for name, value in asdict(identity).items()
         )
         if not shaped:
             raise ValueError("a field of the wrong type")

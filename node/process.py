@@ -23,6 +23,7 @@ from metastore.node.identity import (
     DataDirectoryForeign,
     DataDirectoryLocked,
     DataDirectoryUnusable,
+    DataDirectoryWiped,
     open_data_directory,
 )
 from metastore.node.raft.model import RaftFailed
@@ -40,7 +41,7 @@ _EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
     ((DataDirectoryForeign, DataDirectoryLocked), ExitCode.IDENTITY, "identity"),
     ((RaftFailed, InvariantViolated), ExitCode.INVARIANT, "invariant broken, a defect"),
     (
-        (StorageDamaged, StorageFailed, DataDirectoryUnusable, OSError),
+        (StorageDamaged, StorageFailed, DataDirectoryUnusable, DataDirectoryWiped, OSError),
         ExitCode.STORAGE,
         "storage",
     ),
@@ -85,6 +86,7 @@ def _run(settings: Settings) -> ExitCode:
         loop = _make_loop(settings, directory, store, raft_log, logger)
         signals = stack.enter_context(StopSignals(loop.request_stop))
         loop.open()
+        directory.note_log()
         if signals.asked:
             # It came during recovery, when there was no loop yet that could have heard it.
             loop.request_stop()
@@ -112,8 +114,10 @@ def _open_engine(settings: Settings, directory: DataDirectory) -> tuple[Store, R
     from metastore.engines.memory.store import MemoryStore
     from metastore.engines.memory.wal import WriteAheadLog
 
+    log = directory.path / "wal"
+    directory.check_log(log)
     store = MemoryStore(directory.path / "snapshots", node_id=settings.node_id)
-    return store, WriteAheadLog(directory.path / "wal")
+    return store, WriteAheadLog(log)
 
 
 def _make_loop(

@@ -12,6 +12,7 @@ from metastore.node.identity import (
     DataDirectoryForeign,
     DataDirectoryLocked,
     DataDirectoryUnusable,
+    DataDirectoryWiped,
     open_data_directory,
 )
 
@@ -37,6 +38,7 @@ def test_the_identity_file_says_whose_the_directory_is(tmp_path: Path) -> None:
         "node_id": 1,
         "engine": "memory",
         "incarnation": 1,
+        "has_log": False,
     }
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["identity", "lock"]
 
@@ -179,6 +181,31 @@ def test_a_refused_start_gives_the_lock_back(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryForeign):
         start(tmp_path, node_id=2)
     assert start(tmp_path) == 2
+
+
+@pytest.mark.parametrize("leaves_folder", [True, False])
+def test_a_directory_that_lost_its_log_is_refused(tmp_path: Path, leaves_folder: bool) -> None:
+    log = tmp_path / "wal"
+    directory = open_data_directory(tmp_path, CLUSTER, 1, "memory")
+    directory.check_log(log)  # a first start has none
+    directory.note_log()
+    directory.close()
+    if leaves_folder:
+        log.mkdir()
+    again = open_data_directory(tmp_path, CLUSTER, 1, "memory")
+    with pytest.raises(DataDirectoryWiped, match="has lost its log"):
+        again.check_log(log)
+    log.mkdir(exist_ok=True)
+    (log / "segment").write_text("x")
+    again.check_log(log)
+    again.close()
+
+
+def test_a_start_that_crashed_before_its_log_was_durable_may_be_repeated(tmp_path: Path) -> None:
+    start(tmp_path)
+    directory = open_data_directory(tmp_path, CLUSTER, 1, "memory")
+    directory.check_log(tmp_path / "wal")
+    directory.close()
 
 
 def test_a_path_that_is_a_file_is_unusable(tmp_path: Path) -> None:

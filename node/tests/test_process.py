@@ -1,6 +1,7 @@
 """The process: every failure ends in its exit code and one clear last line; signals stop it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -225,7 +226,9 @@ def free_ports(*sockets: str) -> list[str]:
     return [part for name in sockets for part in (f"--{name}-bind", "tcp://127.0.0.1:0")]
 
 
-def test_a_real_node_starts_and_stops_at_sigterm_with_exit_code_0(tmp_path: Path) -> None:
+def test_a_real_node_starts_stops_at_sigterm_and_never_starts_again_without_its_log(
+    tmp_path: Path,
+) -> None:
     flags = free_ports("peer", "client", "status", "snapshot")
     command = [sys.executable, "-m", "metastore.node", "--node-id", "1", "--log-format", "json"]
     with subprocess.Popen(
@@ -240,3 +243,7 @@ def test_a_real_node_starts_and_stops_at_sigterm_with_exit_code_0(tmp_path: Path
         running.wait()
     assert running.returncode == 0, shown
     assert '"event": "node stopped"' in shown
+    shutil.rmtree(tmp_path / "data" / "wal")
+    wiped = node("--node-id", "1", "--data-dir", str(tmp_path / "data"), *flags)
+    assert wiped.returncode == 3
+    assert "has lost its log" in wiped.stderr.splitlines()[-1]
