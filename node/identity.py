@@ -57,8 +57,8 @@ class DataDirectory:
         """Raises DataDirectoryWiped if the folder `log` is gone or empty but must not be."""
         if self.identity.has_log and not (log.is_dir() and any(log.iterdir())):
             raise DataDirectoryWiped(
-                f"data directory {self.path} has lost its log ({log.name} is missing or empty); this "
-                "node would forget its votes: restore the log, or remove the node from the cluster "
+                f"data directory {self.path} has lost its log ({log.name} is missing or empty); "
+                "its votes are forgotten: restore the log, or remove the node from the cluster "
                 "and add it with a new node_id and an empty data_dir"
             )
 
