@@ -232,6 +232,18 @@ def test_a_leader_brings_every_diverged_log_into_line(log: Sequence[int]) -> Non
     assert network[2].log == network[1].log
 
 
+def test_a_heartbeat_tells_no_commit_index_beyond_what_the_follower_holds() -> None:
+    # The follower would commit whatever it has there, which may be another leader's.
+    network = Network.of(3)
+    network.drop(1, 3)
+    network.hup(1)
+    network.prop(1)
+    network.heal()
+    network.ignore(AppendEntries)
+    network.beat(1)
+    assert (network[1].core.commit_index, network[3].core.commit_index) == (2, 0)
+
+
 def test_followers_end_up_with_the_commands_in_the_order_proposed() -> None:
     network = Network.of(3)
     network.hup(1)
