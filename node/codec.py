@@ -30,7 +30,8 @@ class MalformedMessage(ValueError):
 
 def encode_messages(messages: Sequence[m.Message]) -> bytes:
     """One payload for one peer. A message that may not leave the node is a RaftFailed."""
-    return msgpack.packb([_pack_message(message) for message in messages])  # type: ignore[no-any-return]
+    rows = [_pack_message(message) for message in messages]
+    return msgpack.packb(rows)  # type: ignore[no-any-return]
 
 
 def decode_messages(data: bytes, sender: int) -> list[m.Message]:

@@ -8,7 +8,7 @@ from metastore.node.settings_sources import load, parser, settings_page
 
 REQUIRED = ["--node-id", "1", "--data-dir", "data"]
 MEMBERS = [
-    f"{n}=tcp://127.0.0.1:70{n}1,tcp://127.0.0.1:70{n}2,tcp://127.0.0.1:70{n}3,tcp://127.0.0.1:70{n}4"
+    f"{n}=" + ",".join(f"tcp://127.0.0.1:70{n}{socket}" for socket in (1, 2, 3, 4))
     for n in (1, 2, 3)
 ]
 MEMBER_FLAGS = [part for member in MEMBERS for part in ("--member", member)]
