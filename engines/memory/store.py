@@ -66,6 +66,7 @@ class MemoryStore:
         self._last_applied = 0
         self._latest: SnapshotMeta | None = None
         self._writer: Thread | None = None
+        self._is_writing = False
         self._closing = Event()
         # Snapshot files are named, renamed and removed by the loop thread and by the writer.
         self._snapshots_lock = Lock()
@@ -127,12 +128,13 @@ class MemoryStore:
         before."""
         if meta.index != self._last_applied:
             raise ValueError(f"snapshot of {meta.index}, but the state is at {self._last_applied}")
-        if self._writer is not None and self._writer.is_alive():
+        if self._is_writing:
             raise ValueError("a snapshot is already being written")
         records, keys = self._index.copy()
         header = SnapshotHeader(meta, self._keys.revision, len(keys))
         content = (records[key] for key in keys)
         write = partial(self._write_snapshot, header, content, done)
+        self._is_writing = True
         self._writer = Thread(target=write, name="snapshot-writer", daemon=True)
         self._writer.start()
 
@@ -216,6 +218,7 @@ class MemoryStore:
                 remove_old_snapshots(self._directory, self._files)
         except Exception as error:
             problem = error
+        self._is_writing = False  # before `done`, which may ask for the next one
         done(problem)
 
 

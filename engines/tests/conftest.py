@@ -1,4 +1,4 @@
-"""What the engines' tests share: a file system in memory that forgets, fails and fills up on demand."""
+"""What the engines' tests share: a file system in memory that forgets, fails and fills up."""
 
 import errno
 import io
@@ -97,7 +97,9 @@ class LossyFiles(Files):
         try:
             self._step("sync")
         except OSError:
-            content.now = bytearray(content.durable)  # the kernel drops the pages it could not write
+            content.now = bytearray(
+                content.durable
+            )  # the kernel drops the pages it could not write
             raise
         content.durable = bytes(content.now)
 
@@ -114,7 +116,8 @@ class LossyFiles(Files):
 
     def remove(self, path: Path) -> None:
         self._step("remove")
-        del self.names_now[path]
+        if self.names_now.pop(path, None) is None:
+            raise FileNotFoundError(path)
 
     def sync_directory(self, directory: Path) -> None:
         self._step("sync_directory")

@@ -1,4 +1,4 @@
-"""A log whose disk fails, fills up or loses power (scenarios A2, A4, A5, A9, A10, A11, A12, A14)."""
+"""A log whose disk fails, fills or loses power (A2, A4, A5, A9, A10, A11, A12, A14)."""
 
 import errno
 import random
@@ -34,14 +34,19 @@ def test_a_failed_write_or_sync_poisons_the_log_for_good(disk: Any, operation: s
     log.append([entry(1)], (1, 2, 0), None)
     log.sync()
     disk.fail(operation, errno.EIO)
-    with pytest.raises(StorageFailed, match="EIO"):
+
+    def append_and_sync() -> None:
         log.append([entry(2)], None, None)
         log.sync()
-    for call in (
+
+    with pytest.raises(StorageFailed, match="EIO"):
+        append_and_sync()
+    calls: list[Callable[[], None]] = [
         lambda: log.append([entry(2)], None, None),
         log.sync,
         lambda: log.compact(SnapshotMeta(1, 1)),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(StorageFailed, match=r"\.segment"):
             call()
     _, recovered = open_log(disk)
@@ -105,7 +110,7 @@ def test_the_log_refuses_calls_before_recovery_and_after_close(disk: Any) -> Non
 
 
 def long_life(log: WriteAheadLog, promised: dict[str, Any]) -> None:
-    """Appends, overwrites, rolls, compacts; `promised` is what the last finished sync made durable."""
+    """Appends, overwrites, rolls, compacts; `promised` is what the last sync made durable."""
     term = 1
     for index in range(1, 12):
         term += index in (4, 8)
@@ -135,7 +140,7 @@ def test_nothing_synced_is_lost_whenever_the_power_goes(
         disk.__init__()
         disk.cut_at = cut_at
         promised: dict[str, Any] = {}
-        if not power_cuts(disk, lambda p=promised: long_life(open_log(disk)[0], p)):  # type: ignore[misc]
+        if not power_cuts(disk, lambda p=promised: long_life(open_log(disk)[0], p)):
             break
         disk.power_loss()
         check_promises(open_log(disk)[1], promised)
@@ -149,7 +154,7 @@ def test_nothing_synced_is_lost_when_unsynced_pages_arrive_in_any_mixture(
         disk.__init__()
         disk.cut_at = cut_at
         promised: dict[str, Any] = {}
-        if not power_cuts(disk, lambda p=promised: long_life(open_log(disk)[0], p)):  # type: ignore[misc]
+        if not power_cuts(disk, lambda p=promised: long_life(open_log(disk)[0], p)):
             break
         disk.power_loss(random.Random(cut_at))
         check_promises(open_log(disk)[1], promised)

@@ -1,4 +1,4 @@
-"""The log against a list: whatever is appended, overwritten, compacted and reopened, they are equal."""
+"""The log against a list: whatever is appended, compacted and reopened, they are equal."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a log may be cut and where it must refuse (scenarios A7, A8): byte by byte, on real files."""
+"""Where a log may be cut and where it must refuse (A7, A8): byte by byte, on real files."""
 
 from pathlib import Path
 

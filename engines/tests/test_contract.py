@@ -1,0 +1,346 @@
+"""What every engine's Store owes a node, one suite for all (scenarios A13, I5; etcd's rules)."""
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from metastore.engines.contract import (
+    LogRecord,
+    RaftNode,
+    RaftStatus,
+    SnapshotMeta,
+    StorageDamaged,
+    StorageFailed,
+)
+from metastore.engines.memory.store import MemoryStore
+from metastore.transport.schema import (
+    COMPACTED,
+    FUTURE_REVISION,
+    KEY_NOT_PROVIDED,
+    Code,
+    Operation,
+    decode_results,
+    delete_range,
+    encode_batch,
+    encode_request,
+    put,
+    range_,
+)
+
+ENGINES: dict[str, Callable[..., Any]] = {"memory": MemoryStore}
+ALL = (b"\x00", b"\x00")
+OPEN = Callable[..., Any]
+
+
+class StubNode:
+    """A Raft node that is whatever the test says."""
+
+    def __init__(self, status: RaftStatus) -> None:
+        self._status = status
+
+    def status(self) -> RaftStatus:
+        return self._status
+
+    def term(self) -> int:
+        return self._status.term
+
+    def leader(self) -> int:
+        return self._status.leader_id
+
+    def state(self) -> str:
+        return self._status.state
+
+
+@pytest.fixture(params=ENGINES)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OPEN]:
+    opened: list[Any] = []
+
+    def open_(name: str = "data", **arguments: Any) -> Any:
+        opened.append(ENGINES[request.param](tmp_path / name, node_id=7, **arguments))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OPEN) -> Any:
+    return open_store()
+
+
+def run(store: Any, *operations: Operation) -> Sequence[Any]:
+    """Applies the operations as the one request of the next entry."""
+    data = encode_batch([encode_request(operations)])
+    (applied,) = store.apply([LogRecord(1, store.last_applied + 1, 0, data)])
+    return decode_results(applied.replies[0])
+
+
+def save(store: Any, term: int = 1, configuration: bytes = b"") -> SnapshotMeta:
+    meta = SnapshotMeta(store.last_applied, term, configuration)
+    done: queue.Queue[Exception | None] = queue.Queue()
+    store.save_snapshot(meta, done.put)
+    problem = done.get(timeout=30)
+    assert problem is None
+    return meta
+
+
+# Raft status
+
+
+def test_get_raft_status_returns_term_and_leader(open_store: OPEN) -> None:
+    node = StubNode(RaftStatus(7, 5, 1, "leader", 12, 13))
+    status = open_store(raft=node).get_raft_status()
+    assert (status.term, status.leader_id, status.state) == (5, 1, "leader")
+    assert isinstance(node, RaftNode)
+
+
+def test_a_node_injected_later_answers_for_the_store(store: Any) -> None:
+    store.set_raft_node(StubNode(RaftStatus(7, 5, 1, "follower", 12, 13)))
+    assert store.get_raft_status() == RaftStatus(7, 5, 1, "follower", 12, 13)
+
+
+def test_a_store_without_a_node_stands_alone(store: Any) -> None:
+    run(store, put(b"k", b"v"))
+    assert store.get_raft_status() == RaftStatus(7, 0, 0, "standalone", 1, 1)
+
+
+# Applying
+
+
+def test_every_operation_has_a_revision_of_its_own_and_the_first_is_two(store: Any) -> None:
+    assert store.revision == 1
+    assert run(store, put(b"a", b"1"), put(b"b", b"2")) == ((0, 2, None), (0, 3, None))
+    assert store.revision == 3
+
+
+def test_a_put_keeps_the_creation_and_counts_versions(store: Any) -> None:
+    run(store, put(b"k", b"1"), put(b"k", b"2"))
+    assert run(store, put(b"k", b"2", prev_kv=True)) == ((0, 4, (b"k", b"2", 2, 3, 2, 0)),)
+    assert run(store, range_(b"k")) == ((0, 4, ((b"k", b"2", 2, 4, 3, 0),), False, 1),)
+
+
+def test_a_key_created_again_starts_over(store: Any) -> None:
+    run(store, put(b"k", b"1"), put(b"k", b"2"), delete_range(b"k"), put(b"k", b"3"))
+    assert run(store, range_(b"k"))[0][2] == ((b"k", b"3", 5, 5, 1, 0),)
+
+
+def test_a_delete_of_several_keys_is_one_revision_and_of_none_is_no_revision(store: Any) -> None:
+    run(store, put(b"a", b"1"), put(b"b", b"2"), put(b"c", b"3"))
+    assert run(store, delete_range(b"x", b"z")) == ((0, 4, 0, ()),)
+    assert run(store, delete_range(b"a", b"c", prev_kv=True)) == (
+        (0, 5, 2, ((b"a", b"1", 2, 2, 1, 0), (b"b", b"2", 3, 3, 1, 0))),
+    )
+    assert run(store, delete_range(b"c")) == ((0, 6, 1, ()),)
+    assert store.key_count == 0
+
+
+def test_bad_requests_are_answered_and_the_next_ones_applied(store: Any) -> None:
+    good = encode_request([put(b"k", b"v")])
+    bad = [b"", b"\xc1", b"\x90", encode_request([(99, b"k")]), encode_request([(1, 2, 3, 4)])]
+    (applied,) = store.apply([LogRecord(1, 1, 0, encode_batch([*bad, good]))])
+    replies = [decode_results(reply)[0][0] for reply in applied.replies]
+    assert replies == [Code.INVALID_ARGUMENT] * len(bad) + [Code.OK]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x05", b"\x91", b"\x91\x05"])
+def test_an_entry_without_sound_requests_is_applied_all_the_same(store: Any, data: bytes) -> None:
+    store.apply([LogRecord(1, 1, 0, data)])
+    assert store.last_applied == 1
+    assert store.revision == 1
+
+
+def test_an_empty_key_is_refused_by_every_operation(store: Any) -> None:
+    refusal = (Code.INVALID_ARGUMENT, KEY_NOT_PROVIDED)
+    assert run(store, put(b"", b"v"), delete_range(b""), range_(b"")) == (refusal,) * 3
+    assert store.revision == 1
+
+
+@pytest.mark.parametrize("index", [1, 3])
+def test_an_entry_applied_twice_or_out_of_turn_stops_the_store(store: Any, index: int) -> None:
+    run(store, put(b"k", b"v"))
+    with pytest.raises(StorageFailed, match=f"entry {index}"):
+        store.apply([LogRecord(1, index, 0, b"")])
+    with pytest.raises(StorageFailed, match=f"entry {index}"):
+        store.skip(index)
+    assert store.last_applied == 1
+
+
+def test_a_skipped_entry_counts_as_applied(store: Any) -> None:
+    store.skip(1)
+    assert store.last_applied == 1
+    run(store, put(b"k", b"v"))
+    assert store.last_applied == 2
+
+
+def test_the_same_entries_give_the_same_replies_and_the_same_state(open_store: OPEN) -> None:
+    requests = [
+        encode_request([put(b"k%d" % (place % 7), b"v%d" % place, prev_kv=True)])
+        for place in range(50)
+    ]
+    requests.append(encode_request([delete_range(b"k2", b"k5", prev_kv=True)]))
+    one, other = open_store("one"), open_store("other")
+    together = one.apply([LogRecord(1, 1, 0, encode_batch(requests))])
+    assert list(other.apply([LogRecord(1, 1, 0, encode_batch(requests))])) == list(together)
+    assert list(one.scan()) == list(other.scan())
+
+
+# Reading
+
+
+@pytest.fixture
+def filled(store: Any) -> Any:
+    run(store, *(put(key, b"v") for key in (b"a", b"b", b"b\x00", b"c", b"d")))
+    return store
+
+
+def read(store: Any, operation: Operation) -> Any:
+    (result,) = decode_results(store.read(encode_request([operation])))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("key", "range_end", "keys"),
+    [
+        (b"b", b"", [b"b"]),
+        (b"x", b"", []),
+        (b"b", b"d", [b"b", b"b\x00", b"c"]),
+        (b"b", b"\x00", [b"b", b"b\x00", b"c", b"d"]),
+        (*ALL, [b"a", b"b", b"b\x00", b"c", b"d"]),
+        (b"d", b"b", []),
+        (b"b", b"b", []),
+    ],
+)
+def test_a_range_has_the_keys_from_its_start_up_to_its_end(
+    filled: Any, key: bytes, range_end: bytes, keys: list[bytes]
+) -> None:
+    code, revision, found, more, count = read(filled, range_(key, range_end))
+    assert [kv[0] for kv in found] == keys
+    assert (code, revision, more, count) == (0, 6, False, len(keys))
+
+
+@pytest.mark.parametrize(("limit", "more"), [(1, True), (4, True), (5, False), (9, False)])
+def test_a_limit_cuts_the_keys_but_not_the_count(filled: Any, limit: int, more: bool) -> None:
+    result = read(filled, range_(*ALL, limit=limit))
+    assert (len(result[2]), result[3], result[4]) == (min(limit, 5), more, 5)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_no_limit_is_no_limit(filled: Any, limit: int) -> None:
+    assert len(read(filled, range_(*ALL, limit=limit))[2]) == 5
+
+
+def test_keys_only_drops_values_and_count_only_drops_keys(filled: Any) -> None:
+    assert read(filled, range_(b"a", keys_only=True))[2] == ((b"a", b"", 2, 2, 1, 0),)
+    assert read(filled, range_(*ALL, count_only=True, limit=1)) == (0, 6, (), False, 5)
+
+
+@pytest.mark.parametrize("revision", [0, 6, -1])
+def test_the_current_revision_can_be_read(filled: Any, revision: int) -> None:
+    assert read(filled, range_(b"a", revision=revision))[0] == Code.OK
+
+
+@pytest.mark.parametrize(("revision", "text"), [(5, COMPACTED), (7, FUTURE_REVISION)])
+def test_another_revision_is_out_of_range(filled: Any, revision: int, text: str) -> None:
+    assert read(filled, range_(b"a", revision=revision)) == (Code.OUT_OF_RANGE, text)
+
+
+@pytest.mark.parametrize("request_", [b"\xc1", encode_request([put(b"k", b"v")])])
+def test_only_reads_are_read(filled: Any, request_: bytes) -> None:
+    (result,) = decode_results(filled.read(request_))
+    assert result[0] == Code.INVALID_ARGUMENT
+    assert filled.revision == 6
+
+
+# Snapshots
+
+
+def test_a_store_opened_again_is_at_its_newest_snapshot(open_store: OPEN) -> None:
+    store = open_store()
+    run(store, *(put(b"k%04d" % place, b"v") for place in range(1000)))
+    save(store)
+    run(store, delete_range(b"k0000"), put(b"z", b"z"))
+    newest = save(store, term=3, configuration=b"members")
+    expected = list(store.scan())
+    run(store, put(b"later", b""))
+    again = open_store()
+    assert again.latest_snapshot() == newest
+    assert (again.last_applied, again.revision) == (2, 1003)
+    assert list(again.scan()) == expected
+    assert run(again, put(b"z", b"", prev_kv=True))[0][2] == (b"z", b"z", 1003, 1003, 1, 0)
+
+
+def test_a_snapshot_has_the_state_of_its_call_whatever_is_applied_meanwhile(
+    open_store: OPEN,
+) -> None:
+    store = open_store()
+    run(store, *(put(b"k%04d" % place, b"old") for place in range(3000)))
+    done: queue.Queue[Exception | None] = queue.Queue()
+    store.save_snapshot(SnapshotMeta(1, 1), done.put)
+    run(store, *(put(b"k%04d" % place, b"new") for place in range(3000)))
+    run(store, delete_range(*ALL))
+    assert done.get(timeout=30) is None
+    again = open_store()
+    assert {value for _, value in again.scan()} == {b"old"}
+    assert again.key_count == 3000
+
+
+def test_a_snapshot_of_another_index_than_the_state_is_refused(store: Any) -> None:
+    with pytest.raises(ValueError, match="state is at 0"):
+        store.save_snapshot(SnapshotMeta(1, 1), print)
+
+
+def test_a_received_snapshot_replaces_the_state_and_lasts(open_store: OPEN, tmp_path: Path) -> None:
+    source, target = open_store("source"), open_store("target")
+    run(target, put(b"old", b""))
+    run(source, put(b"a", b"1"))
+    run(source, put(b"b", b"2"))
+    meta = save(source, term=4, configuration=b"members")
+    received = tmp_path / "received"
+    received.write_bytes(source.snapshot_path(meta).read_bytes())
+    target.install_snapshot(meta, received)
+    for store in (target, open_store("target")):
+        assert list(store.scan()) == [(b"a", b"1"), (b"b", b"2")]
+        assert (store.last_applied, store.revision) == (2, 3)
+        assert store.latest_snapshot() == meta
+
+
+def test_a_damaged_or_wrong_received_snapshot_leaves_the_state_alone(
+    open_store: OPEN, tmp_path: Path
+) -> None:
+    source, target = open_store("source"), open_store("target")
+    run(target, put(b"old", b""))
+    run(source, put(b"a", b"1"))
+    run(source, put(b"b", b"2"))
+    meta = save(source)
+    whole = source.snapshot_path(meta).read_bytes()
+    received = tmp_path / "received"
+    for damaged in (b"", whole[:-1], whole + b"\x00", whole[:60] + b"?" + whole[61:]):
+        received.write_bytes(damaged)
+        with pytest.raises(StorageDamaged, match="received"):
+            target.install_snapshot(meta, received)
+    received.write_bytes(whole)
+    with pytest.raises(StorageDamaged, match="not SnapshotMeta"):
+        target.install_snapshot(SnapshotMeta(9, 1), received)
+    assert list(target.scan()) == [(b"old", b"")]
+    assert list(open_store("target").scan()) == []
+
+
+def test_a_snapshot_behind_the_state_is_refused(open_store: OPEN, tmp_path: Path) -> None:
+    source, target = open_store("source"), open_store("target")
+    run(source, put(b"a", b"1"))
+    meta = save(source)
+    for value in (b"1", b"2"):
+        run(target, put(b"k", value))
+    received = tmp_path / "received"
+    received.write_bytes(source.snapshot_path(meta).read_bytes())
+    with pytest.raises(ValueError, match="behind"):
+        target.install_snapshot(meta, received)
+    assert target.last_applied == 2
+
+
+def test_a_snapshot_that_is_not_there_has_no_path(store: Any) -> None:
+    with pytest.raises(FileNotFoundError, match="no snapshot 5"):
+        store.snapshot_path(SnapshotMeta(5, 1))
