@@ -163,7 +163,7 @@ class RaftLog:
         # Terms never fall along a log, so the walk back can be a search.
         position = bisect_right(range(before_first, index + 1), term, key=self.term)
         found = before_first + position - 1
-        return max(found, 0), self.term_or_zero(found)
+        return found, self.term_or_zero(found)
 
     def append(self, entries: Sequence[Entry]) -> int:
         """Appends, replacing what the entries overlap. Returns the new last index."""

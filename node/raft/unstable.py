@@ -75,7 +75,7 @@ class Unstable:
             self._emit(EventKind.STABLE_ENTRY_MISSING, {"index": index})
             return
         if index < self.offset:
-            return  # the snapshot's own position; stable_snapshot_to confirms that
+            return  # the pending snapshot's position; only stable_snapshot_to confirms that
         if own_term != term:
             fields = {"index": index, "term": term, "own_term": own_term}
             self._emit(EventKind.STABLE_ENTRY_MISMATCHED, fields)

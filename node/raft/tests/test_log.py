@@ -6,8 +6,9 @@ How it grows is in test_log_appending.py, how it hands out entries in test_log_a
 import pytest
 from log_builder import Log, Terms, entries
 from metastore.node.raft.events import EventKind
+from metastore.node.raft.log import RaftLog
 from metastore.node.raft.model import ENTRY_OVERHEAD_BYTES, NO_LIMIT, Entry, RaftFailed, Snapshot
-from metastore.node.raft.storage import Compacted, Unavailable
+from metastore.node.raft.storage import Compacted, MemoryStorage, Unavailable
 
 # C2
 
@@ -125,6 +126,14 @@ def test_one_byte_less_than_three_entries_gives_two(low: int) -> None:
     size = ENTRY_OVERHEAD_BYTES
     assert len(two_halves().slice(low, low + 4, 3 * size - 1)) == 2
     assert len(two_halves().slice(low, low + 4, 3 * size)) == 3
+
+
+def test_a_slice_cut_inside_storage_does_not_go_on_behind_the_gap() -> None:
+    storage = MemoryStorage()
+    storage.append((Entry(1, 1), Entry(1, 2, data=b"much longer")))
+    log = RaftLog(storage, NO_LIMIT, lambda kind, fields: None)
+    log.append(entries(3, 1))
+    assert log.slice(1, 4, 2 * ENTRY_OVERHEAD_BYTES) == entries(1, 1)
 
 
 def test_a_slice_below_the_first_index_is_compacted() -> None:

@@ -132,6 +132,12 @@ def test_an_acknowledgement_raises_match_and_never_lowers_next(
     assert (peer.match_index, peer.next_index) == (match, next_index)
 
 
+def test_an_acknowledgement_leaves_next_where_the_pipeline_has_come() -> None:
+    peer = progress(REPLICATE, 3, 9)
+    peer.maybe_update(4)
+    assert (peer.match_index, peer.next_index) == (4, 9)
+
+
 # D5
 
 

@@ -91,6 +91,7 @@ def test_accepting_marks_all_entries_and_the_snapshot_as_in_progress() -> None:
 def test_accepting_without_a_snapshot_leaves_a_later_one_to_be_handed_out() -> None:
     log = Log(1)
     log.unstable.accept_in_progress()
+    assert not log.unstable.snapshot_in_progress
     log.unstable.restore(Snapshot(9, 2))
     assert log.unstable.next_snapshot() == Snapshot(9, 2)
 
@@ -145,6 +146,12 @@ def test_a_write_ending_at_the_pending_snapshot_makes_no_entries_stable() -> Non
     log.unstable.stable_to(4, 1)
     assert log.shape == (5, 5, [1])
     assert log.events == []
+
+
+def test_a_late_write_below_entries_already_stable_changes_nothing() -> None:
+    log = Log(1, 1, snapshot=Snapshot(3, 1))
+    log.unstable.stable_to(3, 1)
+    assert log.shape == (5, 5, [1, 1])
 
 
 def test_a_snapshot_becomes_stable_by_its_own_index_only() -> None:
