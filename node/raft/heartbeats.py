@@ -3,8 +3,15 @@
 Reading order 7 of 12. Heartbeats carry no log position; the replies are handled in replication.py.
 """
 
-from metastore.node.raft.messages import Heartbeat, HeartbeatReply
+from metastore.node.raft.messages import Heartbeat, HeartbeatReply, SendHeartbeats
 from metastore.node.raft.state import RaftState
+
+
+def on_send_heartbeats(raft: RaftState, _message: SendHeartbeats) -> None:
+    """The heartbeat timer has run out."""
+    if raft.config.check_quorum:
+        raft.reads.begin_round(raft.ticks)
+    broadcast_heartbeats(raft)
 
 
 def broadcast_heartbeats(raft: RaftState) -> None:

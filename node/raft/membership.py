@@ -51,6 +51,8 @@ def _switch(
         return configuration.to_state()
     if not configuration.voters:
         return configuration.to_state()
+    # The quorum that gave the lease may share no node with a quorum two changes later.
+    raft.reads.end_lease()
     # A smaller quorum may commit more, and new nodes have to be probed.
     if not advance_commit(raft):
         for node in raft.tracker.ids:

@@ -23,6 +23,7 @@ from metastore.node.raft.model import (
 )
 from metastore.node.raft.progress import Progress
 from metastore.node.raft.raft import Raft
+from metastore.node.raft.reads import lease_index_or_none
 from metastore.node.raft.ready import Ready, ReadyMaker
 
 STORAGE_THREADS = (APPEND_THREAD, APPLY_THREAD)
@@ -193,13 +194,9 @@ class RaftCore:
         )
 
     def lease_index_or_none(self) -> int | None:
-        """On a leader with CheckQuorum that has committed in its term: the commit index, good for a
-        read without a round of messages as long as clocks run at about the same speed (§6.4.1)."""
-        raft = self.raft
-        if raft.role is not Role.LEADER or not raft.config.check_quorum:
-            return None
-        commit_index = raft.log.commit_index
-        return commit_index if raft.log.match_term(commit_index, raft.term) else None
+        """On a leader that holds its lease and has committed in its term: the index at which a read
+        may be served without any message. Missed ticks must be made up for before asking."""
+        return lease_index_or_none(self.raft)
 
     @property
     def id(self) -> int:

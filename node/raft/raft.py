@@ -90,7 +90,7 @@ LEADER: dict[type[m.Message], Handler] = EVERY_ROLE | {
     m.HeartbeatReply: replication.on_heartbeat_reply,
     m.Propose: proposals.on_propose_as_leader,
     m.ReadIndex: reads.on_read_index_as_leader,
-    m.SendHeartbeats: lambda raft, _message: heartbeats.broadcast_heartbeats(raft),
+    m.SendHeartbeats: heartbeats.on_send_heartbeats,
     m.CheckQuorum: leadership.on_check_quorum,
     m.ReportUnreachable: replication.on_unreachable,
     m.ReportSnapshot: snapshotting.on_report_snapshot,
@@ -121,6 +121,7 @@ class Raft(RaftState):
 
     def tick(self) -> None:
         """One tick of the clock has passed."""
+        self.ticks += 1
         self.election_elapsed += 1
         if self.role is Role.LEADER:
             self._tick_as_leader()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from metastore.node.raft.config import ReadOnly
 from metastore.node.raft.heartbeats import broadcast_heartbeats
 from metastore.node.raft.messages import HeartbeatReply, ReadIndex, ReadIndexReply
-from metastore.node.raft.model import NO_NODE, ReadState
+from metastore.node.raft.model import NO_NODE, ReadState, Role
 from metastore.node.raft.quorum import joint_commit
 from metastore.node.raft.state import RaftState
 
@@ -19,14 +19,34 @@ def on_read_index_as_leader(raft: RaftState, request: ReadIndex) -> None:
     if not raft.has_committed_in_term:
         raft.reads.parked.append(request)
         return
-    configuration = raft.configuration
-    if configuration.is_singleton and raft.id in configuration.voters:
-        return _answer(raft, request, raft.log.commit_index)
-    # A node told to campaign at once ignores leases, ours included.
-    if raft.config.read_only is ReadOnly.LEASE and not raft.timeout_now_sent:
+    if _is_only_voter(raft) or (raft.config.read_only is ReadOnly.LEASE and _holds_lease(raft)):
         return _answer(raft, request, raft.log.commit_index)
     raft.reads.add(raft.log.commit_index, request)
     broadcast_heartbeats(raft)
+
+
+def lease_index_or_none(raft: RaftState) -> int | None:
+    """The index at which a leader may serve a read without any message, as long as clocks run at
+    about the same speed (§6.4.1)."""
+    if raft.role is not Role.LEADER or not raft.has_committed_in_term:
+        return None
+    return raft.log.commit_index if _is_only_voter(raft) or _holds_lease(raft) else None
+
+
+def _is_only_voter(raft: RaftState) -> bool:
+    configuration = raft.configuration
+    return configuration.is_singleton and raft.id in configuration.voters
+
+
+def _holds_lease(raft: RaftState) -> bool:
+    """Whether no quorum can have elected another leader yet: its members heard from us so recently
+    that they ignore candidates. CheckQuorum alone is not enough: it looks once per election
+    timeout, and would let a deposed leader serve reads for almost two."""
+    # A node told to campaign at once is not stopped by leases, ours included.
+    if not raft.config.check_quorum or raft.timeout_now_sent:
+        return False
+    # Two ticks less: ours may have just begun, the followers' may just end.
+    return raft.ticks - raft.reads.lease_tick <= raft.config.election_timeout_ticks - 2
 
 
 def on_read_index_as_follower(raft: RaftState, request: ReadIndex) -> None:
@@ -46,14 +66,14 @@ def on_read_index_reply(raft: RaftState, reply: ReadIndexReply) -> None:
 
 def acknowledge_read(raft: RaftState, reply: HeartbeatReply) -> None:
     """A follower has seen us lead after the reads up to this sequence were asked."""
-    if raft.reads.pending and raft.reads.acknowledge(reply.sender, reply.read_sequence):
+    if raft.reads.is_waiting and raft.reads.acknowledge(reply.sender, reply.read_sequence):
         release_confirmed(raft)
 
 
 def release_confirmed(raft: RaftState) -> None:
-    """Answers the reads that a quorum of the current configuration has confirmed."""
+    """Answers the reads, and renews the lease, that a quorum of the configuration has confirmed."""
     reads = raft.reads
-    if not reads.pending:
+    if not reads.is_waiting:
         return
     acknowledged = reads.acknowledged
 
@@ -63,7 +83,7 @@ def release_confirmed(raft: RaftState) -> None:
     configuration = raft.configuration
     # The highest sequence that a quorum has confirmed is found as the commit index is.
     sequence = joint_commit(configuration.voters, configuration.voters_outgoing, confirmed)
-    for read in reads.release(sequence):
+    for read in reads.confirm(sequence):
         _answer(raft, read.request, read.read_index)
 
 

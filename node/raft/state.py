@@ -69,12 +69,15 @@ class RaftState:
         self.uncommitted_bytes = 0  # data of our own entries that are not applied yet
         self.transfer_target = NO_NODE
         self.timeout_now_sent = False  # then somebody may win in spite of our lease
-        self.reads = ReadQueue()
 
         # Time, in ticks
+        self.ticks = 0  # since the start
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.randomized_election_timeout = config.election_timeout_ticks
+
+        # Linearizable reads of this term's leader
+        self.reads = ReadQueue(self.ticks)
 
         # Effects, taken by Ready
         self.messages: list[Message] = []
@@ -175,7 +178,7 @@ class RaftState:
         self.timeout_now_sent = False
         self.pending_change_index = 0
         self.uncommitted_bytes = 0
-        self.reads = ReadQueue()
+        self.reads = ReadQueue(self.ticks)
         self.tracker.reset_votes()
         last_index = self.log.last_index
         for node, old in self.tracker.progress.items():
