@@ -31,7 +31,8 @@ def leader(**settings: Any) -> Server:
 
 
 def lease_of(server: Server) -> int | None:
-    return server.core.lease_index_or_none()
+    index: int | None = server.core.lease_index_or_none()
+    return index
 
 
 def heard(server: Server, *nodes: int) -> None:
