@@ -198,6 +198,11 @@ class RaftCore:
         may be served without any message. Missed ticks must be made up for before asking."""
         return lease_index_or_none(self.raft)
 
+    def end_lease(self) -> None:
+        """Must be called when ticks were skipped (after a pause of the process): the lease counts
+        in ticks, and others may have elected a leader meanwhile."""
+        self.raft.reads.end_lease()
+
     @property
     def id(self) -> int:
         return self.raft.id

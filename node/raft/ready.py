@@ -130,37 +130,44 @@ class ReadyMaker:
         messages, after = raft.messages, raft.messages_after_append
         raft.messages, raft.messages_after_append = [], []
         append_reply = self._append_reply(snapshot)
-        apply_reply = (
-            StorageApplyReply(sender=APPLY_THREAD, to=raft.id, entries=committed)
-            if committed
-            else None
-        )
+        apply_reply = StorageApplyReply(sender=APPLY_THREAD, to=raft.id, entries=committed)
         if not self._async:
             # In this order: our own promises are kept before the log is known to be stable.
             steps = [message for message in after if message.to == raft.id]
-            messages += [message for message in after if message.to != raft.id]
-            steps += [reply for reply in (append_reply, apply_reply) if reply is not None]
+            if append_reply is not None:
+                steps.append(append_reply)
+            if committed:
+                steps.append(apply_reply)
             self._steps_on_advance = steps
+            messages += [message for message in after if message.to != raft.id]
             return messages
         if entries or hard_state is not None or snapshot is not None or after:
-            messages.append(
-                StorageAppend(
-                    sender=raft.id,
-                    to=APPEND_THREAD,
-                    term=raft.term if hard_state is not None else 0,
-                    entries=entries,
-                    hard_state=hard_state,
-                    snapshot=snapshot,
-                    responses=(*after, append_reply) if append_reply else tuple(after),
-                )
-            )
-        if apply_reply is not None:
+            responses = (*after, append_reply) if append_reply is not None else tuple(after)
+            messages.append(self._storage_append(entries, hard_state, snapshot, responses))
+        if committed:
             messages.append(
                 StorageApply(
                     sender=raft.id, to=APPLY_THREAD, entries=committed, responses=(apply_reply,)
                 )
             )
         return messages
+
+    def _storage_append(
+        self,
+        entries: tuple[Entry, ...],
+        hard_state: HardState | None,
+        snapshot: Snapshot | None,
+        responses: tuple[Message, ...],
+    ) -> StorageAppend:
+        return StorageAppend(
+            sender=self._raft.id,
+            to=APPEND_THREAD,
+            term=self._raft.term if hard_state is not None else 0,
+            entries=entries,
+            hard_state=hard_state,
+            snapshot=snapshot,
+            responses=responses,
+        )
 
     def _append_reply(self, snapshot: Snapshot | None) -> StorageAppendReply | None:
         """Names the end of the whole log, not of this batch: if that write is done and nothing has

@@ -59,12 +59,22 @@ class RaftState:
         )
 
         # Volatile on all servers
-        self.role = Role.FOLLOWER
+        self.role: Role = Role.FOLLOWER
         self.leader_id = NO_NODE
         self.read_states: list[ReadState] = []
 
+        self._declare_leader_state_and_time()
+
+        # Effects, taken by Ready
+        self.messages: list[Message] = []
+        self.messages_after_append: list[Message] = []
+        self.drops: dict[str, int] = {}  # reason -> how often a message was dropped for it
+
+        self._begin(hard_state, configuration_state)
+
+    def _declare_leader_state_and_time(self) -> None:
         # Volatile on leaders, rebuilt at every change of term
-        self.tracker = Tracker(config.max_inflight_count, config.max_inflight_bytes)
+        self.tracker = Tracker(self.config.max_inflight_count, self.config.max_inflight_bytes)
         self.pending_change_index = 0  # no second change is appended before this one is applied
         self.uncommitted_bytes = 0  # data of our own entries that are not applied yet
         self.transfer_target = NO_NODE
@@ -74,17 +84,10 @@ class RaftState:
         self.ticks = 0  # since the start
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
-        self.randomized_election_timeout = config.election_timeout_ticks
+        self.randomized_election_timeout = self.config.election_timeout_ticks
 
         # Linearizable reads of this term's leader
         self.reads = ReadQueue(self.ticks)
-
-        # Effects, taken by Ready
-        self.messages: list[Message] = []
-        self.messages_after_append: list[Message] = []
-        self.drops: dict[str, int] = {}  # reason -> how often a message was dropped for it
-
-        self._begin(hard_state, configuration_state)
 
     def _begin(self, hard_state: HardState, configuration_state: ConfigurationState) -> None:
         """Continues from what the storage remembers (§5.2: servers start as followers)."""

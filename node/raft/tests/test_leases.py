@@ -135,3 +135,11 @@ def test_a_leader_removed_by_a_change_is_not_the_only_voter_that_remains() -> No
     assert network[1].core.raft.read_states == []
     assert any(isinstance(one, Heartbeat) for one in network[1].read())
     assert not any(isinstance(one, AppendEntries) for one in network[1].read())
+
+
+def test_skipped_ticks_end_the_lease() -> None:
+    server = leader()
+    server.core.end_lease()
+    assert lease_of(server) is None
+    heard(server, 2)
+    assert lease_of(server) is not None
