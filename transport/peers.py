@@ -10,6 +10,7 @@ from typing import Any
 
 import zmq
 from metastore.transport import limits
+from metastore.transport.addresses import parse_connect_address
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.errors import BadAddress
 from metastore.transport.handshake import (
@@ -42,10 +43,12 @@ class PeerLink:
     __slots__ = ("_monitor", "_sends_until_check", "address", "is_connected", "refusal", "socket")
 
     def __init__(self, context: Context, address: str, routing_id: bytes) -> None:
+        parse_connect_address(address)  # raises before anything is open
         self.address = address
         self.is_connected = False
         self.refusal: Refusal | None = None
         self._sends_until_check = _SENDS_PER_VERDICT_CHECK
+        self._monitor = context.socket(zmq.PAIR)
         self.socket = open_dealer(
             context,
             address,
@@ -53,10 +56,12 @@ class PeerLink:
             frame_bytes_max=limits.PEER_PAYLOAD_BYTES_MAX,
             send_max=limits.PEER_SEND_QUEUE_MAX,
             receive_max=limits.VERDICT_QUEUE_MAX,
+            prepare=self._start_monitor,
         )
-        endpoint = f"inproc://monitor-{id(self.socket)}"
-        self.socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._monitor = context.socket(zmq.PAIR)
+
+    def _start_monitor(self, socket: Socket) -> None:
+        endpoint = f"inproc://monitor-{id(socket)}"
+        socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._monitor.setsockopt(zmq.LINGER, 0)
         # Unlimited: a full monitor queue would block libzmq's I/O thread, and with it every socket.
         self._monitor.setsockopt(zmq.RCVHWM, 0)

@@ -3,6 +3,7 @@
 Reading order 4. The one place where a socket option is set; why each is there stands beside it.
 """
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import zmq
@@ -59,8 +60,10 @@ def open_dealer(
     frame_bytes_max: int,
     send_max: int,
     receive_max: int,
+    prepare: Callable[[Socket], None] = lambda socket: None,
 ) -> Socket:
-    """A DEALER that connects and reconnects in the background. Raises BadAddress."""
+    """A DEALER that connects and reconnects in the background. Raises BadAddress. `prepare` gets
+    the socket before it connects: a monitor set up later would miss the first connection."""
     address = parse_connect_address(connect)
     socket = context.socket(zmq.DEALER)
     _set_common(socket, frame_bytes_max, send_max, receive_max)
@@ -72,5 +75,6 @@ def open_dealer(
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, limits.RECONNECT_MS_MAX)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, limits.CONNECT_TIMEOUT_MS)
     socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
+    prepare(socket)
     socket.connect(str(address))
     return socket
