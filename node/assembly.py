@@ -66,20 +66,20 @@ class Parts:
         self.publish()
 
     def best_successor(self) -> int:
-        """The voter with the longest acknowledged log that was heard lately; NO_NODE without one."""
+        """The voter with the longest acknowledged log that was heard lately; NO_NODE without
+        one."""
         status = self.core.status()
         voters = status.configuration.all_voters
         candidates = [
             (progress.match_index, -node_id)
             for node_id, progress in status.progress.items()
-            if node_id != self.settings.node_id
-            and node_id in voters
-            and progress.recently_active
+            if node_id != self.settings.node_id and node_id in voters and progress.recently_active
         ]
         return -max(candidates)[1] if candidates else NO_NODE
 
     def count_malformed(self, sender: int, reason: str) -> None:
-        """Counts a peer's message that no node of this version sends; logs the first of each peer."""
+        """Counts a peer's message that no node of this version sends; logs the first of each
+        peer."""
         if sender not in self.malformed:
             self.logger.warning("message refused", sender=sender, reason=reason)
         self.malformed[sender] = self.malformed.get(sender, 0) + 1
@@ -105,7 +105,8 @@ class Parts:
         self.board.publish(self.raft_status(), details_of(self))
 
     def close(self, disk_close_s: float) -> None:
-        """Bounded: a disk that hangs is left behind (the process ends anyway), sockets do not linger."""
+        """Bounded: a disk that hangs is left behind (the process ends anyway), sockets do not
+        linger."""
         finished = self.disk.close(disk_close_s)
         self.sockets.close()
         self.inbox.close()

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgpack
+
 from metastore.node.raft import messages as m
 from metastore.node.raft.model import ConfigurationState, Entry, EntryType, RaftFailed, Snapshot
 

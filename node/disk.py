@@ -1,7 +1,8 @@
 """The disk thread: makes appends durable in groups, and only then lets their promises leave.
 
-It owns the durable Raft log after recovery. Everything queued while one sync runs is written and synced
-together (group commit). It never decides anything: a failure is handed to the loop, which stops the node.
+It owns the durable Raft log after recovery. Everything queued while one sync runs is written and
+synced together (group commit). It never decides anything: a failure is handed to the loop, which
+stops the node.
 """
 
 import threading
@@ -50,7 +51,12 @@ class DiskThread:
     """`submit` from the loop; reports come back through `report`, which must be thread-safe."""
 
     def __init__(
-        self, log: RaftLog, report: Report, *, sync: SyncMode = "always", sync_interval_s: float = 0.1
+        self,
+        log: RaftLog,
+        report: Report,
+        *,
+        sync: SyncMode = "always",
+        sync_interval_s: float = 0.1,
     ) -> None:
         self._log = log
         self._report = report
@@ -94,7 +100,9 @@ class DiskThread:
         try:
             while (jobs := self._take()) is not None:
                 self._perform(jobs)
-        except BaseException as error:  # whatever it is, the loop must learn it: nothing dies unseen
+        except (
+            BaseException
+        ) as error:  # whatever it is, the loop must learn it: nothing dies unseen
             self._report(DiskFailed(error))
 
     def _take(self) -> list[Append | Compact] | None:

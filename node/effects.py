@@ -1,8 +1,8 @@
 """Carries out what the core asks for in a Ready: disk, peers, store, snapshots, answers.
 
 The core decides and does nothing; this does and decides nothing. In asynchronous mode (see
-docs/decisions) a Ready's messages are everything: appends go to the disk thread, committed entries to
-the store, the rest to the peers while the disk still works.
+docs/decisions) a Ready's messages are everything: appends go to the disk thread, committed entries
+to the store, the rest to the peers while the disk still works.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,8 +77,8 @@ class Effects:
     def _append(self, message: StorageAppend) -> None:
         meta: SnapshotMeta | None = None
         if message.snapshot is not None:
-            # The state first, the log's marker after it: a crash between leaves the snapshot ahead of
-            # the log, which recovery understands; the reverse would be a log without its state.
+            # The state first, the log's marker after it: a crash between leaves the snapshot ahead
+            # of the log, which recovery understands; the reverse would be a log without its state.
             meta = self._snapshots.install(message.snapshot)
             self.configuration = message.snapshot.configuration
             self.applied_term = message.snapshot.term

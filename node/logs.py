@@ -11,8 +11,9 @@ import sys
 from typing import Any, TextIO
 
 import structlog
-from metastore.node.raft.events import EventKind, Level, Tracer
 from structlog.typing import FilteringBoundLogger
+
+from metastore.node.raft.events import EventKind, Level, Tracer
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _METHODS = {

@@ -1,8 +1,9 @@
-"""The loop: one thread that drains sockets in batches, drives the core and carries out what it asks.
+"""The loop: one thread that drains sockets in batches, drives the core and carries out what it
+asks.
 
-A turn: wait for a socket, the inbox or the tick; take in everything up to a budget; propose it as one
-entry; carry out the Ready; send one message per peer and one reply per client; publish the status.
-Nothing else in a node touches the core or the store.
+A turn: wait for a socket, the inbox or the tick; take in everything up to a budget; propose it as
+one entry; carry out the Ready; send one message per peer and one reply per client; publish the
+status. Nothing else in a node touches the core or the store.
 """
 
 import time
@@ -69,7 +70,8 @@ class NodeLoop:
             self._parts.inbox.put(Stop())
 
     def run(self) -> ExitCode:
-        """Until stopped: ExitCode.OK. A failed disk or a broken invariant is raised, after closing."""
+        """Until stopped: ExitCode.OK. A failed disk or a broken invariant is raised, after
+        closing."""
         parts = self._parts
         if parts is None:
             raise RuntimeError("open() comes before run()")
@@ -107,7 +109,11 @@ class NodeLoop:
         now = time.monotonic()
         if now < self._next_tick:
             return
-        ticks = min(TICKS_AT_ONCE_MAX, 1 + int((now - self._next_tick) / self._tick_s))
+        due = 1 + int((now - self._next_tick) / self._tick_s)
+        ticks = min(TICKS_AT_ONCE_MAX, due)
+        if due > ticks:
+            # The core's clock stood still while the others' went on: its lease proves nothing now.
+            parts.core.end_lease()
         self._next_tick = max(self._next_tick + ticks * self._tick_s, now)
         for _ in range(ticks):
             parts.core.tick()
@@ -159,7 +165,9 @@ class NodeLoop:
                 parts.count_malformed(sender, str(error))
                 continue
             for message in messages:
-                if message.to == self._settings.node_id and not isinstance(message, InstallSnapshot):
+                if message.to == self._settings.node_id and not isinstance(
+                    message, InstallSnapshot
+                ):
                     self._step(parts, message)
                 else:
                     parts.count_malformed(sender, f"{message.name} that is not for this socket")

@@ -1,4 +1,5 @@
-"""What leaves at the end of a turn: one message per peer, one multipart reply per client connection.
+"""What leaves at the end of a turn: one message per peer, one multipart reply per client
+connection.
 
 Filled by the loop while it works, emptied once; nothing is sent per message.
 """

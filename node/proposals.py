@@ -1,6 +1,7 @@
 """Who waits for which log entry: every accepted request ends as results, refused, or unknown.
 
-One entry carries everything drained in one turn of the loop, so the bookkeeping is one record per entry.
+One entry carries everything drained in one turn of the loop, so the bookkeeping is one record per
+entry.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ class Request:
 
 
 def split_by_size(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
-    """Cuts a turn's requests into batches of at most ENTRY_BYTES_MAX (a single larger one alone)."""
+    """Cuts a turn's requests into batches of at most ENTRY_BYTES_MAX (a single larger one
+    alone)."""
     start, size = 0, 0
     for position, request in enumerate(requests):
         if size and size + len(request.data) > ENTRY_BYTES_MAX:
@@ -40,8 +42,9 @@ def split_by_size(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
 
 
 def may_be_read(request: bytes) -> bool:
-    """Looks at the first operation's code only: False means surely not read-only. It spares the leader
-    the decoding of every write; a request that starts with a range is decoded in full afterwards."""
+    """Looks at the first operation's code only: False means surely not read-only. It spares the
+    leader the decoding of every write; a request that starts with a range is decoded in full
+    afterwards."""
     if not request:
         return False
     first = request[0]
@@ -70,7 +73,8 @@ class PendingProposals:
         return found[1], found[0] == term
 
     def take_all(self) -> list[Waiter]:
-        """All waiters, when this node can no longer learn their fate (leadership lost, stopping)."""
+        """All waiters, when this node can no longer learn their fate (leadership lost,
+        stopping)."""
         waiters = [waiter for _, group in self._by_index.values() for waiter in group]
         self._by_index.clear()
         return waiters

@@ -23,7 +23,8 @@ class ReadBatch:
 
 @dataclass(slots=True)
 class PendingReads:
-    """The reads of one node. `to_ask` after every turn; `confirm` with each ReadState of a Ready."""
+    """The reads of one node. `to_ask` after every turn; `confirm` with each ReadState of a
+    Ready."""
 
     _waiting: list[tuple[int, Request]] = field(default_factory=list)  # (tick of arrival, read)
     _asked: ReadBatch | None = None
@@ -38,8 +39,8 @@ class PendingReads:
         self._waiting.append((tick, request))
 
     def to_ask(self, tick: int) -> bytes | None:
-        """The context to ask the core for now, or None. A repeated question gets a new context, so a
-        late answer to the old one is not taken for it; it covers no more reads than before."""
+        """The context to ask the core for now, or None. A repeated question gets a new context, so
+        a late answer to the old one is not taken for it; it covers no more reads than before."""
         if self._asked is not None:
             if tick - self._asked.asked_tick < READ_RETRY_TICKS:
                 return None
@@ -49,7 +50,10 @@ class PendingReads:
         if not self._waiting:
             return None
         batch = ReadBatch(
-            self._next_context(), [request for _, request in self._waiting], tick, self._waiting[0][0]
+            self._next_context(),
+            [request for _, request in self._waiting],
+            tick,
+            self._waiting[0][0],
         )
         self._waiting = []
         self._asked = batch

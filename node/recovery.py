@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgpack
 
-from metastore.engines.contract import RaftLog, SnapshotMeta, Store, StorageDamaged
+from metastore.engines.contract import RaftLog, SnapshotMeta, StorageDamaged, Store
 from metastore.node.raft.model import ConfigurationState, Entry, EntryType, HardState, Snapshot
 from metastore.node.raft.storage import MemoryStorage
 
@@ -20,7 +20,8 @@ BOOTSTRAP_TERM = 1
 
 class LogMirror(MemoryStorage):
     """The durable part of the log, in memory, for the core to read. Its snapshot is the newest one
-    that the store has completely written; the log may still hold entries below it for slow followers.
+    that the store has completely written; the log may still hold entries below it for slow
+    followers.
     """
 
     def __init__(self, newest: Snapshot) -> None:
@@ -55,9 +56,7 @@ def to_snapshot(meta: SnapshotMeta) -> Snapshot:
 
 
 def to_meta(snapshot: Snapshot) -> SnapshotMeta:
-    return SnapshotMeta(
-        snapshot.index, snapshot.term, encode_configuration(snapshot.configuration)
-    )
+    return SnapshotMeta(snapshot.index, snapshot.term, encode_configuration(snapshot.configuration))
 
 
 def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered:
@@ -84,7 +83,7 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
     if store.last_applied < base.index:
         if base.index != BOOTSTRAP_INDEX or store.last_applied:
             raise StorageDamaged(
-                f"the log begins after index {base.index} but the newest snapshot of the store is at "
+                f"the log begins after index {base.index} but the store's newest snapshot is at "
                 f"{store.last_applied}; a snapshot file is missing"
             )
         store.skip(BOOTSTRAP_INDEX)

@@ -97,13 +97,16 @@ class Desk:
         elif self._core.role is not Role.LEADER:
             self.refuse_not_leader([request.waiter])
         elif self._waiting_bytes + len(request.data) > WAITING_BYTES_MAX:
-            self.refuse([request.waiter], ErrorCode.UNAVAILABLE, "too many requests wait; slow down")
+            self.refuse(
+                [request.waiter], ErrorCode.UNAVAILABLE, "too many requests wait; slow down"
+            )
         else:
             self._waiting.append(request)
             self._waiting_bytes += len(request.data)
 
     def flush(self) -> None:
-        """Proposes what waits unless the disk is behind; asks for a read index; serves ready reads."""
+        """Proposes what waits unless the disk is behind; asks for a read index; serves ready
+        reads."""
         if self._waiting and self._outstanding_appends() < APPENDS_IN_FLIGHT_MAX:
             waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
             for group in split_by_size(waiting):
@@ -153,7 +156,8 @@ class Desk:
         self.refuse(waiters, ErrorCode.NOT_LEADER, f"this node does not lead; {where}")
 
     def give_up(self, reason: str) -> None:
-        """Leadership is lost, or the node stops: what was proposed may still happen; the rest not."""
+        """Leadership is lost, or the node stops: what was proposed may still happen; the rest
+        not."""
         unknown = self._pending.take_all()
         if unknown:
             self.refuse(unknown, ErrorCode.OUTCOME_UNKNOWN, reason)

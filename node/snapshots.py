@@ -1,7 +1,8 @@
 """When to take a snapshot, how a lagging peer gets one, what happens to one that was received.
 
-The files move on threads of their own; this part only decides, on the loop, and hands the results to
-the core. The core's own InstallSnapshot never travels: its facts go with the file (see docs/internals).
+The files move on threads of their own; this part only decides, on the loop, and hands the results
+to the core. The core's own InstallSnapshot never travels: its facts go with the file (see
+docs/internals).
 """
 
 from collections.abc import Callable
@@ -12,7 +13,12 @@ from typing import Any, Protocol
 from metastore.engines.contract import SnapshotMeta, Store
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import ConfigurationState, Snapshot
-from metastore.node.recovery import LogMirror, decode_configuration, encode_configuration, to_snapshot
+from metastore.node.recovery import (
+    LogMirror,
+    decode_configuration,
+    encode_configuration,
+    to_snapshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,8 @@ class SnapshotKeeper:
         self._bytes_since += size_bytes
 
     def maybe_save(self, term: int, configuration: ConfigurationState) -> None:
-        """Starts a snapshot at the store's last_applied (an entry of `term`) when the log has grown."""
+        """Starts a snapshot at the store's last_applied (an entry of `term`) when the log has
+        grown."""
         index = self._store.last_applied
         grown = index - self._mirror.newest.index
         if self._saving or not grown:
@@ -94,7 +101,8 @@ class SnapshotKeeper:
         self._store.save_snapshot(meta, lambda error: self._report(Saved(meta, error)))
 
     def on_saved(self, saved: Saved) -> SnapshotMeta | None:
-        """The snapshot up to which the durable log may be compacted, or None if none was written."""
+        """The snapshot up to which the durable log may be compacted, or None if none was
+        written."""
         self._saving = False
         if saved.error is not None:
             return None
@@ -128,7 +136,8 @@ class SnapshotKeeper:
         sender.start(to, address, facts, path, lambda ok, why: self._report(Sent(to, ok, why)))
 
     def to_message(self, received: Received, node_id: int) -> InstallSnapshot | None:
-        """The core's message for a received file; None (and the file is gone) when its facts are bad."""
+        """The core's message for a received file; None (and the file is gone) when its facts are
+        bad."""
         facts = received.facts
         try:
             snapshot = Snapshot(
@@ -156,7 +165,8 @@ class SnapshotKeeper:
         return meta
 
     def discard_unused(self) -> None:
-        """Removes received files that the core did not want (stale, or already matched by the log)."""
+        """Removes received files that the core did not want (stale, or already matched by the
+        log)."""
         for path in self._received.values():
             path.unlink(missing_ok=True)
         self._received.clear()

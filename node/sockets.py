@@ -1,7 +1,7 @@
 """All the sockets of one node, bound together or not at all.
 
-The loop owns `peers` and `clients`; the status server and the snapshot sockets have threads of their
-own and reach the loop through its inbox only.
+The loop owns `peers` and `clients`; the status server and the snapshot sockets have threads of
+their own and reach the loop through its inbox only.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Interleaves the contenders row by row and prints medians, and medians of the ratios.
 
-All clusters run at the same time and are measured in turn, each round in another order, so that a slow
-minute of the machine hits all of them.
+All clusters run at the same time and are measured in turn, each round in another order, so that a
+slow minute of the machine hits all of them.
 """
 
 import json

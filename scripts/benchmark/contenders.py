@@ -1,6 +1,7 @@
 """The systems under test: each starts three nodes in a folder of its own and measures one row.
 
-A contender answers `measure(row, seconds)` with operations per second, or None for a row it has not.
+A contender answers `measure(row, seconds)` with operations per second, or None for a row it has
+not.
 """
 
 import os

@@ -15,7 +15,9 @@ KEY = b"bench/key-000000"
 
 def _field(number: int, data: bytes) -> bytes:
     """One length-delimited protobuf field; lengths here stay below 2^14."""
-    length = bytes((len(data),)) if len(data) < 128 else bytes((len(data) & 127 | 128, len(data) >> 7))
+    length = (
+        bytes((len(data),)) if len(data) < 128 else bytes((len(data) & 127 | 128, len(data) >> 7))
+    )
     return bytes((number << 3 | 2,)) + length + data
 
 

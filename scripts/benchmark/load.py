@@ -1,13 +1,15 @@
 """The load generator for MetaStore: many client connections in one thread, as h2load is for etcd.
 
-Each connection is a DEALER of its own and keeps `in_flight` operations unanswered. What one connection
-has to send at a time travels in one message, each operation a request of its own with its own reply.
+Each connection is a DEALER of its own and keeps `in_flight` operations unanswered. What one
+connection has to send at a time travels in one message, each operation a request of its own with
+its own reply.
 """
 
 import time
 from collections.abc import Sequence
 
 import zmq
+
 from metastore.transport import envelope, schema
 
 VALUE = b"v" * 128
@@ -44,9 +46,7 @@ class Connection:
         return len(replies)
 
 
-def run(
-    endpoints: Sequence[str], kind: str, clients: int, in_flight: int, seconds: float
-) -> float:
+def run(endpoints: Sequence[str], kind: str, clients: int, in_flight: int, seconds: float) -> float:
     """Operations per second against the leader."""
     leader = wait_for_leader(endpoints, 10)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -86,18 +86,14 @@ def wait_for_leader(endpoints: Sequence[str], timeout_s: float) -> str:
             for endpoint in endpoints:
                 welcome = _hello(context, endpoint)
                 if welcome is not None and welcome.leader_id:
-                    return next(
-                        m.client for m in welcome.members if m.node_id == welcome.leader_id
-                    )
+                    return next(m.client for m in welcome.members if m.node_id == welcome.leader_id)
             time.sleep(0.1)
     finally:
         context.term()
     raise RuntimeError("MetaStore found no leader in time; see the logs of its nodes")
 
 
-def _hello(
-    context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str
-) -> envelope.Welcome | None:
+def _hello(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> envelope.Welcome | None:
     socket = context.socket(zmq.DEALER)
     try:
         socket.linger = 0

@@ -1,5 +1,5 @@
-"""One PySyncObj process. The driver reads a number of seconds per line, writes that long one at a time
-and prints the operations per second; a peer only replicates."""
+"""One PySyncObj process. The driver reads a number of seconds per line, writes that long one at a
+time and prints the operations per second; a peer only replicates."""
 
 import sys
 import time

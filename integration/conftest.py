@@ -1,0 +1,33 @@
+"""Fixtures of the tests across processes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from node_processes import NodeProcesses
+
+
+@pytest.fixture
+def make_cluster(xprocess: Any, tmp_path: Path) -> Iterator[Callable[..., NodeProcesses]]:
+    """Makes clusters that are stopped at the end; not yet started."""
+    made: list[NodeProcesses] = []
+
+    def make(count: int = 3, options: tuple[str, ...] = ()) -> NodeProcesses:
+        folder = tmp_path / f"{tmp_path.name}-{len(made)}"
+        folder.mkdir()
+        made.append(NodeProcesses(xprocess, folder, count, options))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(make_cluster: Callable[..., NodeProcesses]) -> NodeProcesses:
+    """Three running nodes with a leader."""
+    three: NodeProcesses = make_cluster(3)
+    three.start()
+    three.leader()
+    return three

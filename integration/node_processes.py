@@ -1,0 +1,186 @@
+"""A cluster of real node processes for tests, started by pytest-xprocess, killed and paused by pid.
+
+Nodes listen on free loopback ports. Waiting is for conditions with a deadline, never for a time.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgpack
+import zmq
+from xprocess import ProcessStarter
+
+from metastore.client import Client
+
+DEADLINE_S = 30.0
+LOOPBACK = "127.0.0.1"
+SOCKETS = ("peer", "client", "status", "snapshot")
+
+T = TypeVar("T")
+
+
+def eventually(what: str, condition: Callable[[], T | None], deadline_s: float = DEADLINE_S) -> T:
+    """The first true value of the condition; AssertionError naming `what` when it never comes."""
+    deadline = time.monotonic() + deadline_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {deadline_s} s in vain: {what}")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((LOOPBACK, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def ask_status(address: str, method: str = "raft_status", timeout_ms: int = 500) -> dict[str, Any]:
+    """What any REQ client gets; {} when nobody answers in time."""
+    request = zmq.Context.instance().socket(zmq.REQ)
+    request.linger = 0
+    try:
+        request.connect(address)
+        request.send(msgpack.packb({"method": method}))
+        answer = msgpack.unpackb(request.recv()) if request.poll(timeout_ms) else {}
+        return dict(answer)
+    finally:
+        request.close(0)
+
+
+class NodeProcesses:
+    """`ports[node_id][socket name]` is where each node listens; `members` overrides, for one node,
+    how it reaches the peers of the others (through links that can be cut)."""
+
+    def __init__(
+        self,
+        xprocess: Any,
+        folder: Path,
+        count: int = 3,
+        options: Sequence[str] = (),
+    ) -> None:
+        self._xprocess = xprocess
+        self._name = f"{folder.name}-{os.getpid()}"
+        self.folder = folder
+        self._options = tuple(options)
+        ports = free_ports(count * len(SOCKETS))
+        self.ports = {
+            node_id: dict(zip(SOCKETS, ports[(node_id - 1) * 4 : node_id * 4], strict=True))
+            for node_id in range(1, count + 1)
+        }
+        self.peer_port_seen_by: dict[tuple[int, int], int] = {}
+        self.pids: dict[int, int] = {}
+
+    @property
+    def node_ids(self) -> list[int]:
+        return sorted(self.ports)
+
+    def address(self, node_id: int, name: str) -> str:
+        return f"tcp://{LOOPBACK}:{self.ports[node_id][name]}"
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [self.address(node_id, "client") for node_id in self.node_ids]
+
+    def data_dir(self, node_id: int) -> Path:
+        return self.folder / f"node-{node_id}"
+
+    def client(self, **options: Any) -> Client:
+        return Client(self.endpoints, **options)
+
+    def command(self, node_id: int) -> list[str]:
+        command = [sys.executable, "-m", "metastore.node", "--node-id", str(node_id)]
+        command += ["--data-dir", str(self.data_dir(node_id)), "--cluster-id", self.folder.name]
+        for name in SOCKETS:
+            command += [f"--{name}-bind", self.address(node_id, name)]
+        for other in self.node_ids:
+            peer = self.peer_port_seen_by.get((node_id, other), self.ports[other]["peer"])
+            rest = [self.address(other, name) for name in SOCKETS[1:]]
+            command += ["--member", f"{other}=" + ",".join([f"tcp://{LOOPBACK}:{peer}", *rest])]
+        return [*command, *self._options]
+
+    def start(self, *node_ids: int) -> None:
+        """All nodes, or these. Returns when each says that it has started."""
+        for node_id in node_ids or self.node_ids:
+            arguments = self.command(node_id)
+
+            class Starter(ProcessStarter):  # type: ignore[misc]
+                pattern = "node started"
+                timeout = 60
+                max_read_lines = 1000
+                terminate_on_interrupt = True
+                args = arguments
+                env: Mapping[str, str] = dict(os.environ)
+
+            self.pids[node_id], _ = self._xprocess.ensure(
+                f"{self._name}-{node_id}", Starter, restart=True
+            )
+
+    def signal(self, node_id: int, number: signal.Signals) -> None:
+        os.kill(self.pids[node_id], number)
+
+    def kill(self, *node_ids: int) -> None:
+        """SIGKILL, at once for all of them; returns when they are gone."""
+        for node_id in node_ids:
+            self.signal(node_id, signal.SIGKILL)
+        for node_id in node_ids:
+            self.wait_gone(node_id)
+
+    def wait_gone(self, node_id: int, deadline_s: float = DEADLINE_S) -> int:
+        """The exit code of a node that is ending; minus the signal's number if one killed it."""
+        pid = self.pids.pop(node_id)
+        status: list[int] = []
+
+        def is_gone() -> bool:
+            ended, code = os.waitpid(pid, os.WNOHANG)
+            if ended == pid:
+                status.append(os.waitstatus_to_exitcode(code))
+            return bool(status)
+
+        eventually(f"node {node_id} is gone", is_gone, deadline_s)
+        return status[0]
+
+    def log(self, node_id: int) -> str:
+        path = Path(str(self._xprocess.getinfo(f"{self._name}-{node_id}").logpath))
+        return path.read_text(errors="replace")
+
+    def stop(self) -> None:
+        for node_id in list(self.pids):
+            try:
+                self.signal(node_id, signal.SIGCONT)
+                self.signal(node_id, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        for node_id in list(self.pids):
+            self.wait_gone(node_id)
+
+    def status(self, node_id: int) -> dict[str, Any]:
+        return ask_status(self.address(node_id, "status"))
+
+    def leader(self, among: Sequence[int] = ()) -> int:
+        """The node that all of `among` (default: all) follow, and that says itself that it
+        leads."""
+        asked = list(among) or self.node_ids
+
+        def agreed() -> int | None:
+            answers = [self.status(node_id) for node_id in asked]
+            leaders = {answer.get("leader_id", 0) for answer in answers}
+            terms = {answer.get("term", 0) for answer in answers}
+            leading = [a["node_id"] for a in answers if a.get("state") == "leader"]
+            if len(leaders) == len(terms) == 1 and leading == [*leaders]:
+                return int(leading[0])
+            return None
+
+        return eventually(f"nodes {asked} agree on a leader", agreed)
