@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import zmq
+
 from metastore.transport import limits
 from metastore.transport.chunk_frames import (
     Declined,
@@ -74,6 +75,8 @@ class SnapshotSender:
     ) -> None:
         try:
             reason = self._transfer(address, meta, path)
+        except InterruptedError:
+            reason = STOPPED
         except Exception as error:  # whatever happens, the loop must hear that it ended
             reason = f"{type(error).__name__}: {error}"
         on_done(not reason, reason)
