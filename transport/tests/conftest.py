@@ -40,6 +40,23 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
 
 
 @pytest.fixture
+def collect() -> Callable[[Callable[[], list[Any]], int], list[Any]]:
+    """What repeated calls of a drain give, until there are `count` of it."""
+
+    def collect(drain: Callable[[], list[Any]], count: int) -> list[Any]:
+        arrived: list[Any] = []
+
+        def is_complete() -> bool:
+            arrived.extend(drain())
+            return len(arrived) >= count
+
+        _eventually(is_complete)
+        return arrived
+
+    return collect
+
+
+@pytest.fixture
 def context() -> Iterator[zmq.Context[Any]]:
     """Its end closes what a failed test left open; LINGER is 0 for all of it."""
     context: zmq.Context[Any] = zmq.Context()

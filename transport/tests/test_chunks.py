@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from metastore.transport import chunks, limits
+from metastore.transport import limits
 from metastore.transport.chunk_frames import (
     Declined,
     Done,
@@ -189,8 +190,8 @@ def test_a_chunk_from_another_connection_is_not_taken(receiving: Any, raw: Any) 
 def test_a_full_disk_declines_and_the_next_offer_is_heard(
     receiving: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = chunks.shutil.disk_usage
-    monkeypatch.setattr(chunks.shutil, "disk_usage", lambda path: real(path)._replace(free=1))
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1))
     hand = HandSender(raw, receiving.server.address)
     hand.offer()
     answer = hand.hear()

@@ -54,14 +54,11 @@ def test_a_hello_and_a_request_arrive_and_their_answer_returns(
     assert server.counters() == {"received": 2, "replied": 2, "dropped": {}}
 
 
-def test_answers_go_to_the_client_that_asked(
-    server: ClientServer, raw: Any, eventually: Eventually
-) -> None:
+def test_answers_go_to_the_client_that_asked(server: ClientServer, raw: Any, collect: Any) -> None:
     clients = [raw(server.address) for _ in range(3)]
     for number, client in enumerate(clients):
         client.send(encode_request_frame(number, 0, b"x"))
-    arrived: list[ClientMessage] = []
-    eventually(lambda: arrived.extend(server.drain(10)) or len(arrived) == 3)
+    arrived = collect(lambda: server.drain(10), 3)
     for message in arrived:
         server.reply(message.identity, [encode_results_frame(message.frame.request_id, b"")])
     for number, client in enumerate(clients):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -39,13 +40,12 @@ def receive(transport: PeerTransport, eventually: Eventually) -> list[tuple[int,
 
 
 def test_messages_arrive_with_their_sender_in_order(
-    pair: tuple[PeerTransport, PeerTransport], eventually: Eventually
+    pair: tuple[PeerTransport, PeerTransport], collect: Any
 ) -> None:
     one, two = pair
     big = os.urandom(1 << 20)
     assert all(one.send(2, payload) for payload in (b"a", big, b"c"))
-    arrived: list[tuple[int, bytes]] = []
-    eventually(lambda: arrived.extend(two.drain(100)) or len(arrived) == 3)
+    arrived = collect(lambda: two.drain(100), 3)
     assert arrived == [(1, b"a"), (1, big), (1, b"c")]
     assert one.counters()["sent"] == {2: 3}
     assert two.counters()["received"] == {1: 3}
@@ -125,7 +125,7 @@ def test_nothing_queues_for_a_peer_that_went_away(
 
 
 def test_a_slow_reader_fills_a_short_queue_and_what_was_sent_arrives(
-    pair: tuple[PeerTransport, PeerTransport], eventually: Eventually
+    pair: tuple[PeerTransport, PeerTransport], collect: Any
 ) -> None:  # H1
     one, two = pair
     payload = bytes(64 << 10)
@@ -133,8 +133,7 @@ def test_a_slow_reader_fills_a_short_queue_and_what_was_sent_arrives(
     believed = sum(one.send(2, payload) for _ in range(tried))
     dropped = one.counters()["dropped"]
     assert dropped == {2: {QUEUE_FULL: tried - believed}}
-    arrived: list[Any] = []
-    eventually(lambda: arrived.extend(two.drain(1000)) or len(arrived) >= believed)
+    arrived = collect(lambda: two.drain(1000), believed)
     assert len(arrived) == believed == one.counters()["sent"][2]
 
 
@@ -158,8 +157,8 @@ def test_traffic_resumes_in_both_directions_after_every_restart(
             of.send(to, mark)
             return mark in [payload for _, payload in by.drain(100)]
 
-        eventually(lambda two=two: heard(one, two, 1))
-        eventually(lambda two=two: heard(two, one, 2))
+        eventually(partial(heard, one, two, 1))
+        eventually(partial(heard, two, one, 2))
     assert one.counters()["refused"] == {}
 
 

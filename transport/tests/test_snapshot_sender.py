@@ -138,7 +138,7 @@ def test_the_sender_keeps_to_its_window(
     identity, _, offer = router.recv_multipart()
     transfer_id = decode_sender_frame([offer])[0]
     router.send_multipart([identity, b"", encode_body(FrameKind.PROGRESS, transfer_id, 0, True)])
-    kinds = []
+    kinds: list[str] = []
     while not kinds or kinds[-1] == "Chunk":  # after silence comes the next offer
         kinds.append(type(decode_sender_frame(router.recv_multipart()[2:])).__name__)
     assert kinds == ["Chunk"] * limits.SNAPSHOT_WINDOW_CHUNKS + ["Offer"]

@@ -10,7 +10,7 @@ from metastore.transport.errors import BadAddress, BindFailed
 from metastore.transport.sockets import open_dealer, open_router
 
 ANY_PORT = "tcp://127.0.0.1:*"
-SIZES = {"frame_bytes_max": 4096, "send_max": 5, "receive_max": 6}
+SIZES: dict[str, Any] = {"frame_bytes_max": 4096, "send_max": 5, "receive_max": 6}
 COMMON = {
     "LINGER": 0,
     "MAXMSGSIZE": 4096,
@@ -85,15 +85,17 @@ def test_an_address_that_is_not_ours_is_a_bind_failure(
 
 
 def test_a_connecting_socket_can_be_watched_before_it_connects(context: zmq.Context[Any]) -> None:
-    seen: list[bytes] = []
+    seen: list[str] = []
     open_dealer(
         context,
         "tcp://127.0.0.1:1",
         routing_id=b"",
-        prepare=lambda socket: seen.append(socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0")),
+        prepare=lambda socket: seen.append(
+            socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        ),
         **SIZES,
     )
-    assert seen == [b""]
+    assert seen == [""]
 
 
 def test_a_bad_address_to_connect_to_opens_nothing(context: zmq.Context[Any]) -> None:
