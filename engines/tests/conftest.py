@@ -3,15 +3,19 @@
 import errno
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from metastore.engines.memory.files import Files
+from metastore.engines.memory.store import MemoryStore
 
 PAGE_BYTES = 512
+# Every engine goes through the whole contract suite.
+ENGINES: dict[str, Callable[..., Any]] = {"memory": MemoryStore}
+OPEN = Callable[..., Any]
 
 
 class PowerLoss(BaseException):
@@ -155,3 +159,21 @@ def power_cuts() -> Callable[[LossyFiles, Callable[[], object]], bool]:
         return False
 
     return run
+
+
+@pytest.fixture(params=ENGINES)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OPEN]:
+    opened: list[Any] = []
+
+    def open_(name: str = "data", **arguments: Any) -> Any:
+        opened.append(ENGINES[request.param](tmp_path / name, node_id=7, **arguments))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OPEN) -> Any:
+    return open_store()
