@@ -27,6 +27,7 @@ from metastore.node.raft.model import (
     Entry,
     EntryType,
     HardState,
+    ReadState,
     Role,
     Snapshot,
 )
@@ -74,6 +75,7 @@ class Server:
             hard_state = HardState(term=entries[-1].term, commit_index=first - 1)
         self.storage.set_hard_state(hard_state or HardState())
         self.applied: list[Entry] = []
+        self.read_states: list[ReadState] = []
         defaults: dict[str, Any] = {
             "election_timeout_ticks": ELECTION_TIMEOUT_TICKS,
             "heartbeat_ticks": 1,
@@ -110,6 +112,7 @@ class Server:
         if ready.snapshot is not None and ready.snapshot.index:
             self.storage.apply_snapshot(ready.snapshot)
         self.storage.append(ready.entries)
+        self.read_states += ready.read_states
         for entry in ready.committed:
             self._apply(entry)
         self.core.advance()
