@@ -5,12 +5,14 @@ docs/decisions) a Ready's messages are everything: appends go to the disk thread
 to the store, the rest to the peers while the disk still works.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from metastore.engines.contract import SnapshotMeta, Store
 from metastore.node.disk import Append, Compact, DiskThread, Durable
 from metastore.node.outbox import Outbox
 from metastore.node.proposals import PendingProposals, Waiter
+from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot, StorageAppend, StorageApply
 from metastore.node.raft.model import (
     ConfigurationChange,
@@ -96,7 +98,8 @@ class Effects:
                 self._mirror.set_hard_state(message.hard_state)
             for response in message.responses:
                 if response.to == self._core.id:
-                    self._core.step(response)
+                    with contextlib.suppress(RaftError):  # e.g. an ack of a node removed meanwhile
+                        self._core.step(response)
                 else:
                     self._outbox.add(response)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from metastore.engines.contract import Store
 from metastore.node.outbox import Replies
 from metastore.node.proposals import (
+    ONE_OPERATION,
     PendingProposals,
     Request,
     Waiter,
@@ -75,14 +76,16 @@ class Desk:
             self._propose_later(request)
 
     def _read_or_propose(self, request: Request, level: int) -> None:
-        try:
-            operations = schema.decode_request(request.data)
-        except schema.MalformedRequest as error:
-            self.refuse([request.waiter], ErrorCode.INVALID, str(error))
-            return
-        if not schema.is_read_only(operations):
-            self._propose_later(request)
-        elif level == ReadLevel.LOCAL or (level == ReadLevel.LEASE and self._lease_holds()):
+        if request.data[0] != ONE_OPERATION:  # else the range seen is all there is
+            try:
+                operations = schema.decode_request(request.data)
+            except schema.MalformedRequest as error:
+                self.refuse([request.waiter], ErrorCode.INVALID, str(error))
+                return
+            if not schema.is_read_only(operations):
+                self._propose_later(request)
+                return
+        if level == ReadLevel.LOCAL or (level == ReadLevel.LEASE and self._lease_holds()):
             self._serve(request)
         else:
             self._reads.add(request, self.tick)

@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 import msgpack
+
 from metastore.transport.errors import Malformed
 from metastore.transport.limits import SNAPSHOT_CHUNK_BYTES, SNAPSHOT_META_BYTES_MAX
 

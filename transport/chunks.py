@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zmq
+
 from metastore.transport import limits
 from metastore.transport.chunk_frames import (
     Chunk,

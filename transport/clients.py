@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import zmq
+
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.envelope import ClientFrame, decode_client_frame, encode_error
 from metastore.transport.errors import Malformed
-from metastore.transport.sockets import Context, Socket, open_router
+from metastore.transport.sockets import Context, Socket, open_router, send_frames
 
 GONE = "gone"  # a reply to a client that is no longer connected
 SLOW = "slow"  # a reply to a client that does not read
 MALFORMED = "malformed"
 
-_NOBLOCK = zmq.NOBLOCK
+_NOBLOCK = int(zmq.NOBLOCK)
 
 
 class ClientMessage(NamedTuple):
@@ -82,7 +83,7 @@ class ClientServer:
     def reply(self, identity: bytes, frames: Sequence[bytes]) -> bool:
         """One message with these frames. False: dropped and counted; the client will time out."""
         try:
-            self._router.send_multipart((identity, *frames), _NOBLOCK)
+            send_frames(self._router, (identity, *frames))
         except zmq.Again:
             self._dropped.count(ANYBODY, SLOW)
             return False

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import zmq
+
 from metastore.transport import limits
 from metastore.transport.addresses import parse_connect_address
 from metastore.transport.counters import ANYBODY, Counters
@@ -29,8 +30,8 @@ QUEUE_FULL = "queue full"
 
 _log = logging.getLogger("metastore.transport.peers")
 
-_NOBLOCK = zmq.NOBLOCK
-_FIRST_FRAME = zmq.NOBLOCK | zmq.SNDMORE
+_NOBLOCK = int(zmq.NOBLOCK)
+_FIRST_FRAME = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
 # From here on, handing over the memory costs less than copying it.
 _COPY_BYTES_MAX = 64 << 10
 # A verdict is looked for on this many sends; asking on each would double the cost of a send.

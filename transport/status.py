@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 import zmq
+
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.errors import Malformed
