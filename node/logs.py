@@ -23,6 +23,8 @@ _METHODS = {
     Level.ERROR: ("error", 40),
     Level.FATAL: ("critical", 50),
 }
+# Everyday events of a busy node, whatever the core calls them: its disk acknowledges in groups.
+_ROUTINE = frozenset({EventKind.STABLE_ENTRY_MISSING, EventKind.STABLE_ENTRY_MISMATCHED})
 # Fields of events whose names a line has already.
 _RENAMED = {"event": "event_name", "level": "event_level", "kind": "event_kind"}
 
@@ -100,14 +102,15 @@ def get_logger(**fields: Any) -> FilteringBoundLogger:
     return logger
 
 
-def core_tracer(logger: FilteringBoundLogger, level: str) -> Tracer:
-    """The core's events as lines: the sentence, its kind, and the fields. What is below `level` (a
-    setting) costs one look-up and builds no sentence."""
-    least = _LEVELS[level]
+def core_tracer(logger: FilteringBoundLogger, level_name: str) -> Tracer:
+    """The core's events as lines: the sentence, its kind, and the fields. What is below the level
+    of this name (a setting) costs one look-up and builds no sentence."""
+    least = _LEVELS[level_name]
+    levels = {kind: Level.DEBUG if kind in _ROUTINE else kind.level for kind in EventKind}
     writers = {
-        kind: getattr(logger, _METHODS[kind.level][0])
-        for kind in EventKind
-        if kind.level in _METHODS and _METHODS[kind.level][1] >= least
+        kind: getattr(logger, _METHODS[level][0])
+        for kind, level in levels.items()
+        if level in _METHODS and _METHODS[level][1] >= least
     }
 
     def trace(kind: EventKind, fields: dict[str, Any]) -> None:

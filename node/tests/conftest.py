@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from metastore.node.settings import Settings
 from metastore.node.settings_sources import load
 

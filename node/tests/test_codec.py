@@ -7,6 +7,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from metastore.node import codec
 from metastore.node.codec import MalformedMessage, decode_messages, encode_messages
 from metastore.node.raft import messages as m

@@ -6,6 +6,7 @@ from queue import Queue
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import LogEntry, RecoveredLog, SnapshotMeta, StorageFailed
 from metastore.node.disk import Append, Compact, DiskFailed, DiskThread, Durable
 from metastore.node.raft.messages import StorageAppend

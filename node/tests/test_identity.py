@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from metastore.node import identity
 from metastore.node.identity import (
     DataDirectoryForeign,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from metastore.node import logs
 from metastore.node.raft.configuration import Configuration
 from metastore.node.raft.events import EventKind
@@ -142,3 +143,12 @@ def test_a_reader_that_is_gone_costs_lines_only(pipe: tuple[int, int]) -> None:
     writer = logs.LossyWriter(descriptor)
     writer.write("one\n")
     assert writer.lost == 1
+
+
+@pytest.mark.parametrize(("level", "is_written"), [("info", False), ("debug", True)])
+def test_the_everyday_events_of_a_busy_disk_are_debug_lines(level: str, is_written: bool) -> None:
+    stream = io.StringIO()
+    logs.configure(level, "json", stream)
+    trace = logs.core_tracer(logs.get_logger(node_id=1), level)
+    trace(EventKind.STABLE_ENTRY_MISSING, {"index": 7})
+    assert ("stable_entry_missing" in stream.getvalue()) is is_written

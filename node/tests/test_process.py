@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import StorageDamaged, StorageFailed
 from metastore.node import logs, process
 from metastore.node.exit_codes import ExitCode

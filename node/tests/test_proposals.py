@@ -1,6 +1,7 @@
 """Pending proposals: every waiter ends, and nobody gets another entry's answer."""
 
 import pytest
+
 from metastore.node.proposals import (
     ENTRY_BYTES_MAX,
     PendingProposals,

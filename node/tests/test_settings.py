@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from metastore.node.settings import Member, Settings, SettingsInvalid, parse_cluster_id, schema
 from metastore.node.settings_sources import load, parser, settings_page
 

@@ -4,6 +4,7 @@ from collections import deque
 
 import msgpack
 import pytest
+
 from metastore.engines.contract import RaftNode, RaftStatus
 from metastore.node.settings import Settings
 from metastore.node.status import (
