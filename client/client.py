@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import zmq
+
 from metastore.client.calls import Call, to_level
 from metastore.client.discovery import Discovery
 from metastore.client.driver import Driver

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterator
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
+
 from metastore.client.calls import Call
 from metastore.transport import envelope
-from zmq.utils.monitor import recv_monitor_message
 
 CONNECT_S_MAX = 2.0  # until the node must have answered our greeting
 SILENCE_S_MAX = 1.0  # with requests under way; a node that says nothing for so long may be stopped

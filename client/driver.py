@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import zmq
+
 from metastore.client.calls import Call
 from metastore.client.connection import Connection
 from metastore.client.discovery import Discovery
@@ -34,7 +35,8 @@ class Driver:
         self._lock = threading.Lock()
         self._waiting: dict[threading.Condition, Predicate] = {}
         self._is_driven = False
-        self._is_closed = False
+        self._is_closed = False  # no new calls
+        self._is_ended = False  # no sockets any more
         self._process_id = os.getpid()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = zmq.Poller()
@@ -63,13 +65,15 @@ class Driver:
         self._check_process()
         with self._lock:
             while not is_done():
-                self._check_open()
+                if self._is_ended:
+                    self._check_open()
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
                     return False
-                if asks:
+                if asks and not self._is_closed:
                     self._router.ask_everyone(time.monotonic())
-                if self._is_driven:
+                # Closing: nobody begins to drive any more; every call is about to be ended.
+                if self._is_driven or self._is_closed:
                     self._wait_for_driver(
                         is_done, min(remaining_s, SWEEP_S if asks else remaining_s)
                     )
@@ -91,6 +95,7 @@ class Driver:
                 self._wake_driver()
                 self._wait_for_driver(lambda: not self._is_driven, SWEEP_S)
             self._router.close(Unavailable("the client was closed before the request was served"))
+            self._is_ended = True
             os.close(self._wake_reader)
             os.close(self._wake_writer)
             for condition in self._waiting:

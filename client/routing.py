@@ -12,6 +12,7 @@ import itertools
 from collections import deque
 
 import zmq
+
 from metastore.client.calls import Call
 from metastore.client.connection import SILENCE_S_MAX, Connection
 from metastore.client.discovery import Discovery

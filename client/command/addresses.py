@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
 from metastore.client.client import Client
 from metastore.client.errors import InvalidRequest
 

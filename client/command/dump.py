@@ -8,6 +8,7 @@ import os
 import sys
 
 import click
+
 from metastore.client.command.addresses import open_client
 from metastore.client.command.keys import level_option, warn_once
 from metastore.client.command.lines import encode_line

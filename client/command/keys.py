@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import click
+
 from metastore.client.calls import LEVELS
 from metastore.client.command.addresses import open_client
 from metastore.client.command.exits import ExitCode

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import IO
 
 import click
+
 from metastore.client.command.addresses import open_client
 from metastore.client.command.lines import encode_line
 from metastore.client.command.loader import PATIENCE_S, Batch, Loader, read_batches

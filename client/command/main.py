@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
+
 from metastore.client.command.exits import ExitCode, exit_code_of
 from metastore.client.errors import MetastoreError
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import zmq
+
 from metastore.client.command.addresses import open_client, read_cluster_or_none
 from metastore.client.command.exits import ExitCode
 from metastore.client.errors import Unavailable
