@@ -1,0 +1,52 @@
+"""Reading more than keys at a time: members, their statuses, and scans over many pages."""
+
+from typing import Any
+
+import pytest
+
+from metastore.client import Client, InvalidRequest, Unavailable
+from metastore.transport import schema
+
+
+def client_of(node: Any, **options: Any) -> Client:
+    return Client(node.client_address, **options)
+
+
+def test_members_and_their_statuses_are_told_even_by_a_cluster_without_a_leader(
+    make_cluster: Any,
+) -> None:
+    cluster = make_cluster(2, leader_id=0)
+    with client_of(cluster[1]) as client:
+        assert [member.node_id for member in client.members()] == [1, 2]
+        assert {node: answer["term"] for node, answer in client.status().items()} == {1: 7, 2: 7}
+        cluster[2].stop()
+        assert client.status(timeout_s=0.3)[2]["error"]["code"] == "no_answer"
+
+
+def test_members_of_nobody_are_unavailable(unused_address: str) -> None:
+    with Client(unused_address) as client, pytest.raises(Unavailable, match="no node answered"):
+        client.members(timeout_s=0.2)
+
+
+def test_a_scan_reads_every_key_once_in_order_over_many_pages(cluster: Any) -> None:
+    keys = [b"%04d" % number for number in range(300)]
+    with client_of(cluster.leader) as client:
+        client.batch([schema.put(key, b"v") for key in reversed(keys)])
+        assert [kv.key for kv in client.scan(b"\0", b"\0")] == keys
+    assert len(cluster.leader.requests) > 3
+
+
+def test_a_scan_over_changing_keys_says_so_or_is_refused(cluster: Any) -> None:
+    told: list[bool] = []
+    with client_of(cluster.leader) as client:
+        client.batch([schema.put(b"%04d" % number, b"v") for number in range(40)])
+        scan = client.scan(b"\0", b"\0", on_change=lambda: told.append(True))
+        first = next(scan)
+        client.put("0039", "new")
+        assert [first.key, *(kv.key for kv in scan)] == [b"%04d" % n for n in range(40)]
+        assert told == [True]
+        strict = client.scan(b"\0", b"\0")
+        next(strict)
+        client.put("0039", "newer")
+        with pytest.raises(InvalidRequest, match="compacted"):
+            list(strict)
