@@ -10,7 +10,7 @@ import zmq
 
 from metastore.transport import limits
 from metastore.transport.handshake import Header, encode_header
-from metastore.transport.peers import PeerTransport
+from metastore.transport.peers import PeerLink, PeerTransport
 
 NOWHERE = "tcp://127.0.0.1:1"
 CLUSTER = 9
@@ -77,6 +77,24 @@ def test_a_refusal_shows_at_the_sender_and_goes_when_it_no_longer_holds(
     one.set_peer(2, two.address)
     eventually(lambda: (send_and_drain(), not two.refusals)[1])
     assert two.refusals == {}
+
+
+def test_a_refusal_goes_with_the_connection_it_came_over(
+    node: Opener, eventually: Eventually
+) -> None:
+    one = node(1, {})
+    two = node(2, {1: one.address})
+    eventually(lambda: (two.send(1, b"x"), one.drain(10), two.refusals)[2])
+    one.close()
+    eventually(lambda: not two.refusals)
+
+
+def test_watching_a_connection_never_blocks_the_one_who_reports() -> None:
+    context: zmq.Context[Any] = zmq.Context()
+    link = PeerLink(context, NOWHERE, b"me")
+    assert link._monitor.getsockopt(zmq.RCVHWM) == 0  # unlimited; a full one would block libzmq
+    link.close()
+    context.term()
 
 
 def test_a_removed_peer_is_neither_sent_to_nor_heard(

@@ -119,6 +119,8 @@ def test_the_sender_resumes_where_the_receiver_says(
     transfer_id = decode_sender_frame([offer])[0]
     answer = encode_body(FrameKind.PROGRESS, transfer_id, 2 * CHUNK, True)
     router.send_multipart([identity, b"", b"not a frame"])
+    of_another = encode_body(FrameKind.DONE, transfer_id ^ 1)
+    router.send_multipart([identity, b"", of_another])
     router.send_multipart([identity, b"", answer])
     frame = decode_sender_frame(router.recv_multipart()[2:])
     assert frame[1] == 2 * CHUNK
