@@ -5,8 +5,9 @@ Reading order 8 of the engines. Implements mvcc.Index; knows nothing of revision
 
 from collections.abc import Iterable, Iterator
 
-from metastore.engines.mvcc import KeyValue
 from sortedcontainers import SortedList
+
+from metastore.engines.mvcc import KeyValue
 
 # New keys wait here until somebody asks for the order, or until there are this many: a put need not
 # pay for an order that nobody reads, and no read pays for more than these at once.

@@ -9,6 +9,7 @@ One HEADER block, CHUNK blocks of records in key order, one FOOTER block, and no
 checksum covers the one before it, so blocks cannot be lost, repeated or exchanged unnoticed.
 """
 
+import os
 import re
 import struct
 import time
@@ -21,13 +22,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgpack
+
 from metastore.engines.contract import SnapshotMeta, StorageDamaged
 from metastore.engines.memory.files import Files
 from metastore.engines.mvcc import KeyValue
 
 SNAPSHOTS_KEPT = 2  # the newest, and the one before it that a peer may still be reading
 CHUNK_RECORDS = 256  # packed without letting another thread run: well under a millisecond
-BLOCK_BYTES_MAX = 1 << 30
 FORMAT_VERSION = 1
 
 _MAGIC = b"MSTSNAP\xb5"
@@ -132,12 +133,11 @@ def _blocks(header: SnapshotHeader, records: Iterable[KeyValue]) -> Iterator[byt
     fields = [meta.index, meta.term, meta.configuration, header.revision, header.key_count]
     crc, block = _encode_block(_HEADER, fields, crc)
     yield block
-    remaining, count = iter(records), 0
+    remaining = iter(records)
     while chunk := list(islice(remaining, CHUNK_RECORDS)):
-        count += len(chunk)
         crc, block = _encode_block(_CHUNK, chunk, crc)
         yield block
-    _, block = _encode_block(_FOOTER, [count], crc)
+    _, block = _encode_block(_FOOTER, [], crc)
     yield block
 
 
@@ -157,6 +157,8 @@ class _Reader:
     def __init__(self, path: Path, stream: BinaryIO) -> None:
         self._path = path
         self._stream = stream
+        self._size_bytes = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
         self._place = 0
         self._crc = 0
 
@@ -185,7 +187,7 @@ class _Reader:
                     raise self._damaged("keys are not in order")
                 last_key = record[0]
             records.extend(content)
-        if kind != _FOOTER or content[0] != len(records) or key_count != len(records):
+        if kind != _FOOTER or key_count != len(records):
             raise self._damaged(f"{key_count} keys promised, {len(records)} found")
         if self._stream.read(1):
             raise self._damaged("something follows the footer")
@@ -193,8 +195,6 @@ class _Reader:
 
     def _block(self) -> tuple[int, Any]:
         length, crc, kind = _BLOCK.unpack(self._read(_BLOCK.size))
-        if length > BLOCK_BYTES_MAX:
-            raise self._damaged("a block's length is impossible")
         payload = self._read(length)
         self._crc = _checksum(kind, payload, self._crc)
         if self._crc != crc:
@@ -206,9 +206,10 @@ class _Reader:
             raise self._damaged(f"unreadable block: {error}") from None
 
     def _read(self, length: int) -> bytes:
-        data = self._stream.read(length)
-        if len(data) != length:
+        # A damaged length must not make us ask for the memory it names.
+        if length > self._size_bytes - self._place:
             raise self._damaged("the file ends too early")
+        data = self._stream.read(length)
         self._place += length
         return data
 

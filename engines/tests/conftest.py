@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+
 from metastore.engines.memory.files import Files
 from metastore.engines.memory.store import MemoryStore
 
@@ -46,14 +47,23 @@ class LossyFiles(Files):
 
     def power_loss(self, chance: random.Random | None = None) -> None:
         """What a reboot finds; the descriptors are gone."""
-        for content in {id(c): c for c in self.names_now.values()}.values():
+        contents = [*self.names_now.values(), *self.names_durable.values()]
+        for content in {id(c): c for c in contents}.values():
             content.now = bytearray(_survivors(content, chance))
-        for content in self.names_durable.values():
-            content.now = bytearray(content.now if chance else content.durable)
             content.durable = bytes(content.now)
-        self.names_now = dict(self.names_durable)
+        self.names_now = self._surviving_names(chance)
+        self.names_durable = dict(self.names_now)
         self.open_files.clear()
         self.cut_at = None
+
+    def _surviving_names(self, chance: random.Random | None) -> dict[Path, Content]:
+        """With `chance`, each name made or removed since the last sync may be on disk."""
+        if chance is None:
+            return dict(self.names_durable)
+        everything = self.names_durable | self.names_now
+        changed = self.names_durable.keys() ^ self.names_now.keys()
+        lost = {path for path in sorted(changed) if chance.random() < 0.5}
+        return {path: content for path, content in everything.items() if path not in lost}
 
     def _step(self, operation: str) -> None:
         if self.cut_at is not None and self.steps >= self.cut_at:

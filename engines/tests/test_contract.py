@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import (
     LogRecord,
     RaftNode,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import LogRecord, SnapshotMeta, StorageDamaged
 from metastore.transport.schema import (
     Operation,

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from metastore.engines.memory import index as index_module
 from metastore.engines.memory.index import MemoryIndex
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import (
     LogRecord,
     RecoveredLog,
@@ -79,6 +80,7 @@ def test_a_failure_while_a_segment_begins_poisons_and_the_next_start_recovers(
         log.sync()
     log, recovered = open_log(disk)
     assert list(recovered.entries) == [entry(1)]
+    assert not [path for path in disk.names_now if "unfinished" in path.name]
     log.append([entry(2)], None, None)
 
 
@@ -189,3 +191,27 @@ def test_what_recovery_returns_is_durable_even_if_a_killed_process_never_synced_
     assert list(recovered.entries) == [entry(1)]
     disk.power_loss()
     assert open_log(disk)[1] == recovered
+
+
+def test_a_new_segment_never_names_entries_that_the_old_one_may_lose(disk: Any) -> None:
+    log, _ = open_log(disk, segment_bytes_max=1)
+    log.append([entry(1)], None, None)
+    log.append([entry(2)], None, None)  # begins a segment; nobody has asked for a sync
+    disk.power_loss()
+    assert list(open_log(disk)[1].entries) == [entry(1)]
+
+
+def test_a_segment_of_a_killed_process_has_a_durable_name_before_it_is_used(
+    disk: Any, power_cuts: Callable[..., bool]
+) -> None:
+    log, _ = open_log(disk, segment_bytes_max=1)
+    log.append([entry(1)], None, None)
+    log.sync()
+    disk.cut_at = disk.steps + 5  # sync, create, write, sync, rename; not the directory's sync
+    assert power_cuts(disk, lambda: log.append([entry(2)], None, None))
+    disk.cut_at = None  # the process was killed, the machine lives on
+    log, _ = open_log(disk)
+    log.append([entry(2)], None, None)
+    log.sync()
+    disk.power_loss()
+    assert list(open_log(disk)[1].entries) == [entry(1), entry(2)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from metastore.engines.contract import LogRecord, SnapshotMeta
 from metastore.engines.memory.wal import WriteAheadLog
 
@@ -44,7 +45,7 @@ class LogIsAList(RuleBasedStateMachine):
         self.hard_state = (self.term, voted_for, self.snapshot.index)
         self.log.append([], self.hard_state, None)
 
-    @rule(keep=st.integers(0, 6))
+    @rule(keep=st.integers(0, 9))
     def compact(self, keep: int) -> None:
         index = self.last_index - keep
         if index > self.snapshot.index:
@@ -88,7 +89,7 @@ class LogIsAList(RuleBasedStateMachine):
 
 
 LogIsAList.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=150,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

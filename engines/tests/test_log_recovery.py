@@ -4,8 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import LogRecord, RecoveredLog, SnapshotMeta, StorageDamaged
-from metastore.engines.memory.wal import WriteAheadLog
+from metastore.engines.memory.segments import (
+    Kind,
+    SegmentStart,
+    encode_hard_state,
+    encode_record,
+    encode_segment_start,
+)
+from metastore.engines.memory.wal import TermRuns, WriteAheadLog
 
 DIRECTORY = Path("/log")
 
@@ -88,7 +96,11 @@ def test_an_installed_snapshot_takes_a_diverging_log_along_and_keeps_a_matching_
     log.sync()
     assert [e.index for e in open_log(disk)[1].entries] == [4, 5]
     log, _ = open_log(disk)
-    log.append([entry(5, 7)], (7, 0, 4), SnapshotMeta(4, 7))
+    log.append([], None, SnapshotMeta(4, 7))
+    log.sync()
+    assert list(open_log(disk)[1].entries) == []
+    log, _ = open_log(disk)
+    log.append([entry(5, 7)], (7, 0, 4), None)
     log.sync()
     recovered = open_log(disk)[1]
     assert list(recovered.entries) == [entry(5, 7)]
@@ -146,6 +158,59 @@ def test_entries_that_do_not_continue_the_log_are_refused_before_they_are_writte
         log.append(entries, None, None)
     assert log.size_bytes() == size_bytes
     log.append([entry(6, 2)], None, None)
+
+
+def test_compaction_keeps_every_segment_that_holds_an_entry_after_the_snapshot(disk: Any) -> None:
+    log, _ = open_log(disk)
+    entries = [entry(index, data=b"x" * 50) for index in range(1, 20)]
+    for item in entries:
+        log.append([item], None, None)
+    before = len(disk.names_now)
+    log.compact(SnapshotMeta(9, 1))
+    assert 2 < len(disk.names_now) < before
+    assert list(open_log(disk)[1].entries) == entries[9:]
+
+
+def test_an_entry_older_than_the_snapshot_it_follows_is_refused(disk: Any) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(index, 3) for index in range(1, 4)], None, None)
+    with pytest.raises(ValueError, match="has term 4 after 5"):
+        log.append([entry(4, 4)], None, SnapshotMeta(3, 5))
+
+
+def test_terms_are_those_of_the_entries_that_were_not_overwritten() -> None:
+    terms = TermRuns(0, 0)
+    for index, term in ((1, 1), (2, 2), (3, 3), (4, 4), (2, 5), (3, 5)):
+        terms.append(index, term)
+    assert [terms.term_or_none(index) for index in range(5)] == [0, 1, 5, 5, None]
+    terms.start_at(2, 5)
+    assert [terms.term_or_none(index) for index in range(1, 5)] == [None, 5, 5, None]
+
+
+def test_an_entry_under_the_snapshot_is_not_taken_back_in(
+    disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, _ = open_log(disk)
+    log.append([entry(1), entry(2), entry(3)], None, None)
+    log.compact(SnapshotMeta(2, 1))
+    monkeypatch.setattr(WriteAheadLog, "_check_order", lambda *_: None)
+    log.append([entry(2)], None, None)
+    log.sync()
+    with pytest.raises(StorageDamaged, match="under the snapshot"):
+        open_log(disk)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_segment_begins_with_its_start_and_has_one(tmp_path: Path, place: int) -> None:
+    kinds = [Kind.SEGMENT, Kind.SEGMENT] if place else [Kind.HARD_STATE, Kind.SEGMENT]
+    start = encode_segment_start(SegmentStart(1, (0, 0, 0), SnapshotMeta(), 0, 0))
+    data = b""
+    for kind in kinds:
+        payload = start if kind == Kind.SEGMENT else encode_hard_state((1, 1, 0))
+        data += encode_record(kind, payload, sequence=1, start=len(data), synced=0)
+    (tmp_path / "log-0000000000000001.segment").write_bytes(data)
+    with pytest.raises(StorageDamaged, match="inside a segment" if place else "not the start"):
+        WriteAheadLog(tmp_path).recover()
 
 
 @pytest.mark.parametrize("second", [entry(3), entry(2, term=0)])

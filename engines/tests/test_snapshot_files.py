@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from metastore.engines.contract import LogRecord, SnapshotMeta, StorageDamaged, StorageFailed
 from metastore.engines.memory.files import Files
 from metastore.engines.memory.snapshot_files import (
@@ -164,15 +165,16 @@ def test_the_newest_snapshots_are_kept_and_no_more(disk: Any) -> None:
 
 
 class HeldFiles(Files):
-    """Holds the first sync until it is let go."""
+    """Holds the snapshot writer's sync until it is let go."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
         self.go_on = threading.Event()
 
     def sync(self, descriptor: int) -> None:
-        self.reached.set()
-        self.go_on.wait(timeout=30)
+        if threading.current_thread().name == "snapshot-writer":
+            self.reached.set()
+            self.go_on.wait(timeout=30)
         super().sync(descriptor)
 
 
@@ -218,3 +220,52 @@ def test_the_next_snapshot_may_be_asked_for_as_soon_as_one_is_done(disk: Any) ->
 
     store.save_snapshot(SnapshotMeta(1, 1), again)
     assert [answers.get(timeout=30) for _ in range(2)] == [None, None]
+
+
+def test_an_older_snapshot_that_ends_late_does_not_become_the_latest(tmp_path: Path) -> None:
+    (tmp_path / "received").mkdir()
+    received = write(Files(), NEW, 6, tmp_path / "received")
+    files = HeldFiles()
+    store = MemoryStore(tmp_path, node_id=1, files=files)
+    store.skip(1)
+    done: queue.Queue[Exception | None] = queue.Queue()
+    store.save_snapshot(SnapshotMeta(1, 1), done.put)
+    assert files.reached.wait(timeout=30)
+    store.install_snapshot(NEW, received)
+    files.go_on.set()
+    assert done.get(timeout=30) is None
+    assert store.latest_snapshot() == NEW
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> None:
+    (tmp_path / (snapshot_name(NEW) + ".unfinished")).write_bytes(b"half")
+    MemoryStore(tmp_path, node_id=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_block_of_another_snapshot_is_refused_though_it_is_sound(tmp_path: Path) -> None:
+    paths = []
+    for name in (b"v", b"w"):
+        directory = tmp_path / name.decode()
+        directory.mkdir()
+        head = header(NEW, 600)
+        paths.append(write_snapshot(directory, Files(), head, records(600, name)))
+    ours, theirs = (path.read_bytes() for path in paths)
+    start, end = block_places(ours)[2:4]  # the second chunk
+    paths[0].write_bytes(ours[:start] + theirs[start:end] + ours[end:])
+    with pytest.raises(StorageDamaged, match="checksum"):
+        read_snapshot(paths[0], Files())
+
+
+def test_a_file_that_ends_too_early_says_so(tmp_path: Path) -> None:
+    path = write(Files(), NEW, 3, tmp_path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(StorageDamaged, match="ends too early"):
+        read_snapshot(path, Files())
+
+
+def block_places(data: bytes) -> list[int]:
+    places = [10]
+    while places[-1] < len(data):
+        places.append(places[-1] + 9 + int.from_bytes(data[places[-1] :][:4], "little"))
+    return places
