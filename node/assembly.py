@@ -109,10 +109,10 @@ class Parts:
         linger."""
         finished = self.disk.close(disk_close_s)
         self.sockets.close()
-        self.inbox.close()
         if finished:
             self.raft_log.close()
         self.store.close()
+        self.inbox.close()  # after every thread that reports through it
         self.context.term()
 
 

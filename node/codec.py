@@ -6,7 +6,7 @@ MalformedMessage and nothing else, and returns only what a node may receive: nev
 messages, never a term 0 where the term rule would take it for local, never a gap in the entries.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -48,6 +48,24 @@ def decode_messages(data: bytes, sender: int) -> list[m.Message]:
     if type(rows) is not list or len(rows) > MESSAGES_MAX:
         raise MalformedMessage(f"a payload is an array of at most {MESSAGES_MAX} messages")
     return [_unpack_message(row, sender) for row in rows]
+
+
+def unpack_snapshot_facts(facts: Mapping[str, Any], sender: int, to: int) -> m.InstallSnapshot:
+    """The message whose facts came with a snapshot file: `message_term`, `index`, `term` and
+    `configuration` (packed). As strict as for a message, and raises only MalformedMessage."""
+    try:
+        packed = _bytes(facts["configuration"])
+        configuration = msgpack.unpackb(packed, max_array_len=MEMBERS_MAX, max_map_len=0)
+        fields = [facts["index"], facts["term"], *_array(configuration, 5), b""]
+        row = [_SHAPES[m.InstallSnapshot].tag, to, facts["message_term"], fields]
+    except MalformedMessage:
+        raise
+    except Exception as error:
+        raise MalformedMessage(f"snapshot facts: {type(error).__name__}: {error}") from None
+    message = _unpack_message(row, sender)
+    if not isinstance(message, m.InstallSnapshot):
+        raise RaftFailed(f"{message.name} made from the facts of a snapshot")
+    return message
 
 
 def _pack_message(message: m.Message) -> tuple[Any, ...]:

@@ -99,17 +99,22 @@ class DiskThread:
     def _run(self) -> None:
         try:
             while (jobs := self._take()) is not None:
-                self._perform(jobs)
+                if jobs:
+                    self._perform(jobs)
+                else:
+                    self._sync_if_due()
         except (
             BaseException
         ) as error:  # whatever it is, the loop must learn it: nothing dies unseen
             self._report(DiskFailed(error))
 
     def _take(self) -> list[Append | Compact] | None:
+        """Waits for jobs; none when it is time to look whether a sync is due (outside the lock: the
+        loop must be able to submit while it runs); None at the end."""
         with self._ready:
             while not self._jobs and not self._closing:
                 if not self._ready.wait(self._idle_seconds()):
-                    self._sync_if_due()
+                    return []
             if not self._jobs:
                 return None
             jobs = list(self._jobs)

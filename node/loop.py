@@ -130,7 +130,7 @@ class NodeLoop:
             case Saved():
                 self._on_saved(parts, item)
             case Sent(node_id, ok, reason):
-                parts.snapshots.sending.discard(node_id)
+                parts.snapshots.sending.pop(node_id, None)
                 self._log.info("snapshot sent", to=node_id, ok=ok, reason=reason)
                 parts.core.report_snapshot(node_id, ok)
             case Received():

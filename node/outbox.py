@@ -48,10 +48,11 @@ def split_by_size(messages: list[Message]) -> Iterator[list[Message]]:
     size = 0
     for message in messages:
         if isinstance(message, AppendEntries):
-            size += sum(entry.size_bytes for entry in message.entries)
-            if group and size > PAYLOAD_BYTES_AIM:
+            own = sum(entry.size_bytes for entry in message.entries)
+            if group and size + own > PAYLOAD_BYTES_AIM:
                 yield group
                 group, size = [], 0
+            size += own
         group.append(message)
     if group:
         yield group

@@ -78,8 +78,11 @@ class PendingReads:
         return ready
 
     def take_expired(self, tick: int) -> list[Request]:
-        """Reads that waited for READ_TIMEOUT_TICKS without a confirmation."""
+        """Reads that waited for READ_TIMEOUT_TICKS without a confirmation, or whose index never
+        got applied here (this node was cut off after the confirmation)."""
         expired: list[Request] = []
+        while self._confirmed and tick - self._confirmed[0].born_tick >= READ_TIMEOUT_TICKS:
+            expired += self._confirmed.pop(0).requests
         if self._asked is not None and tick - self._asked.born_tick >= READ_TIMEOUT_TICKS:
             expired += self._asked.requests
             self._asked = None

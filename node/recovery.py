@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import msgpack
 
 from metastore.engines.contract import RaftLog, SnapshotMeta, StorageDamaged, Store
-from metastore.node.raft.model import ConfigurationState, Entry, EntryType, HardState, Snapshot
+from metastore.node.raft.model import (
+    NO_NODE,
+    ConfigurationState,
+    Entry,
+    EntryType,
+    HardState,
+    Snapshot,
+)
 from metastore.node.raft.storage import MemoryStorage
 
 # Every member starts from this state, so the first log entries of all agree without talking.
@@ -71,6 +78,8 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
             )
         return _bootstrap(raft_log, store, voters)
     base = found.snapshot
+    if not base.index:
+        raise StorageDamaged("the log has entries but not the beginning that every log is given")
     saved = store.latest_snapshot()
     entries = [Entry(r.term, r.index, EntryType(r.type), r.data) for r in found.entries]
     if saved is not None and saved.index > base.index:
@@ -88,13 +97,15 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
             )
         store.skip(BOOTSTRAP_INDEX)
     term, voted_for, commit = found.hard_state
+    if base.term > term:
+        term, voted_for = base.term, NO_NODE  # in a term that the log did not know, nobody voted
     last = entries[-1].index if entries else base.index
     commit = min(max(commit, store.last_applied), last)
     snapshot = to_snapshot(base)
     mirror = LogMirror(snapshot)
     mirror.apply_snapshot(snapshot)
     mirror.append([entry for entry in entries if entry.index > base.index])
-    mirror.set_hard_state(HardState(max(term, base.term), voted_for, commit))
+    mirror.set_hard_state(HardState(term, voted_for, commit))
     return Recovered(mirror, store.last_applied, snapshot.configuration, warnings)
 
 

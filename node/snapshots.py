@@ -11,14 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from metastore.engines.contract import SnapshotMeta, Store
+from metastore.node.codec import MalformedMessage, unpack_snapshot_facts
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import ConfigurationState, Snapshot
-from metastore.node.recovery import (
-    LogMirror,
-    decode_configuration,
-    encode_configuration,
-    to_snapshot,
-)
+from metastore.node.recovery import LogMirror, encode_configuration, to_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +76,9 @@ class SnapshotKeeper:
         self._trailing_entries = trailing_entries
         self._bytes_since = 0
         self._saving = False
+        self._attempted_index = 0  # a failed snapshot is tried again after as many entries more
         self._received: dict[tuple[int, int], Path] = {}
-        self.sending: set[int] = set()
+        self.sending: dict[int, int] = {}  # peer: index of the snapshot on its way there
 
     def note_applied(self, size_bytes: int) -> None:
         self._bytes_since += size_bytes
@@ -90,13 +87,14 @@ class SnapshotKeeper:
         """Starts a snapshot at the store's last_applied (an entry of `term`) when the log has
         grown."""
         index = self._store.last_applied
-        grown = index - self._mirror.newest.index
-        if self._saving or not grown:
+        grown = index - max(self._mirror.newest.index, self._attempted_index)
+        if self._saving or grown <= 0:
             return
         if grown < self._entries_max and self._bytes_since < self._bytes_max:
             return
         meta = SnapshotMeta(index, term, encode_configuration(configuration))
         self._saving = True
+        self._attempted_index = index
         self._bytes_since = 0
         self._store.save_snapshot(meta, lambda error: self._report(Saved(meta, error)))
 
@@ -109,7 +107,8 @@ class SnapshotKeeper:
         if saved.meta.index <= self._mirror.newest.index:
             return None  # one from the leader was installed meanwhile
         self._mirror.newest = to_snapshot(saved.meta)
-        keep_from = saved.meta.index - self._trailing_entries
+        # What follows a snapshot under way is kept, or its receiver would only need the next one.
+        keep_from = min([saved.meta.index - self._trailing_entries, *self.sending.values()])
         if keep_from > self._mirror.first_index():
             self._mirror.compact(keep_from)
         return saved.meta
@@ -122,11 +121,15 @@ class SnapshotKeeper:
         )
         if to in self.sending:
             return
-        path = self._store.snapshot_path(meta)
-        if address is None or not path.exists():
-            self._report(Sent(to, False, "no snapshot address" if path.exists() else "no file"))
+        if address is None:
+            self._report(Sent(to, False, "no snapshot address"))
             return
-        self.sending.add(to)
+        try:
+            path = self._store.snapshot_path(meta)
+        except FileNotFoundError as error:  # replaced by a newer one since the core named it
+            self._report(Sent(to, False, str(error)))
+            return
+        self.sending[to] = meta.index
         facts = {
             "message_term": message.term,
             "index": meta.index,
@@ -138,21 +141,13 @@ class SnapshotKeeper:
     def to_message(self, received: Received, node_id: int) -> InstallSnapshot | None:
         """The core's message for a received file; None (and the file is gone) when its facts are
         bad."""
-        facts = received.facts
         try:
-            snapshot = Snapshot(
-                int(facts["index"]),
-                int(facts["term"]),
-                decode_configuration(facts["configuration"]),
-            )
-            message_term = int(facts["message_term"])
-        except (KeyError, TypeError, ValueError):
+            message = unpack_snapshot_facts(received.facts, received.sender, node_id)
+        except MalformedMessage:
             received.path.unlink(missing_ok=True)
             return None
-        self._received[(snapshot.index, snapshot.term)] = received.path
-        return InstallSnapshot(
-            sender=received.sender, to=node_id, term=message_term, snapshot=snapshot
-        )
+        self._received[(message.snapshot.index, message.snapshot.term)] = received.path
+        return message
 
     def install(self, snapshot: Snapshot) -> SnapshotMeta:
         """Replaces the store's state by the received file; raises StorageDamaged."""

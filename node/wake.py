@@ -24,8 +24,9 @@ class WakeQueue(Generic[T]):
     def put(self, item: T) -> None:
         """Thread-safe and signal-safe: an append and one write; after close nobody is woken."""
         self._items.append(item)
-        if self._fd >= 0:
-            os.eventfd_write(self._fd, 1)
+        fd = self._fd
+        if fd >= 0:
+            os.eventfd_write(fd, 1)
 
     def drain(self) -> list[T]:
         """Takes everything that has arrived, oldest first."""
