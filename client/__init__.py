@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metastore.client.client import Client
     from metastore.client.errors import (
+        AnswerTooLarge,
         ClientMisused,
         InvalidRequest,
         MetastoreError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALL_KEYS",
+    "AnswerTooLarge",
     "Client",
     "ClientMisused",
     "DeleteResult",

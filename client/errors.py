@@ -6,6 +6,7 @@
     ├── OutcomeUnknown     it may have happened or may yet happen: read before you repeat it
     ├── InvalidRequest     never happened and never will: change the request
     │   ├── WrongCluster   the endpoint belongs to another cluster: change the endpoints
+    │   ├── AnswerTooLarge a read of more than one answer can hold: give a limit, or scan
     │   └── WrongVersion   the node speaks another protocol: change one of the two
     └── ClientMisused      the program is wrong: closed client, or one used on both sides of a fork
 
@@ -45,6 +46,10 @@ class InvalidRequest(MetastoreError):
 
 class WrongCluster(InvalidRequest):
     """The endpoints given do not all belong to one cluster."""
+
+
+class AnswerTooLarge(InvalidRequest):
+    """A read whose answer is larger than one message may be."""
 
 
 class WrongVersion(InvalidRequest):

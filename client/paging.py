@@ -6,7 +6,7 @@ Reading order 12 of the client.
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from metastore.client.errors import InvalidRequest
+from metastore.client.errors import AnswerTooLarge, InvalidRequest
 from metastore.client.results import KeyValue, RangeResult
 from metastore.transport import schema
 
@@ -48,6 +48,11 @@ def scan_pages(
             page = client.range(
                 key, range_end, limit=limit, revision=revision, keys_only=keys_only, level=level
             )
+        except AnswerTooLarge:
+            if limit == 1:
+                raise
+            limit = max(1, limit // 8)
+            continue
         except InvalidRequest as error:
             if on_change is None or not revision or str(error) != schema.COMPACTED:
                 raise

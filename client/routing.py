@@ -13,14 +13,13 @@ from collections import deque
 
 import zmq
 
+from metastore.client import verdicts
 from metastore.client.calls import Call
 from metastore.client.connection import SILENCE_S_MAX, Connection
 from metastore.client.discovery import Discovery
 from metastore.client.errors import (
-    InvalidRequest,
     MetastoreError,
     NotLeader,
-    OutcomeUnknown,
     Unavailable,
     WrongCluster,
     WrongVersion,
@@ -29,6 +28,7 @@ from metastore.client.results import Member
 from metastore.transport import envelope, schema
 from metastore.transport.envelope import ErrorCode, ReadLevel
 from metastore.transport.errors import Malformed
+from metastore.transport.limits import CLIENT_FRAME_BYTES_MAX
 
 GREETING_S = 0.05  # between two questions for the leader to the same node
 GREETING_S_MAX = 1.0  # an answer that has not come by then is not waited for any more
@@ -149,9 +149,7 @@ class Router:
         try:
             reply = envelope.decode_node_frame(frame)
         except Malformed as error:
-            if error.code == ErrorCode.WRONG_VERSION:
-                self.refusal = WrongVersion(f"{connection.endpoint}: {error}")
-            self._drop(connection, f"sent something that is no answer ({error})", now)
+            self._on_malformed(connection, frame, error, now)
             return
         if isinstance(reply, envelope.Results):
             if (call := connection.waiting.pop(reply.request_id, None)) is not None:
@@ -162,12 +160,26 @@ class Router:
         else:
             self._on_failure(connection, reply, now)
 
+    def _on_malformed(
+        self, connection: Connection, frame: bytes, error: Malformed, now: float
+    ) -> None:
+        if len(frame) > CLIENT_FRAME_BYTES_MAX:
+            # Asking again would give the same: it must not look like a node out of order.
+            call = connection.waiting.pop(verdicts.peek_request_id(frame), None)
+            if call is not None:
+                unread = verdicts.unknown("the node's answer is too large to be read")
+                call.fail(verdicts.too_large(len(frame)) if call.is_read else unread)
+            return
+        if error.code == ErrorCode.WRONG_VERSION:
+            self.refusal = WrongVersion(f"{connection.endpoint}: {error}")
+        self._drop(connection, f"sent something that is no answer ({error})", now)
+
     def _finish(self, call: Call, data: bytes) -> None:
         try:
             call.finish(schema.decode_results(data))
         except Exception:
             text = "the node's answer cannot be read; is it of another version?"
-            call.fail(WrongVersion(text) if call.is_read else _unknown(text))
+            call.fail(WrongVersion(text) if call.is_read else verdicts.unknown(text))
 
     def _on_welcome(self, connection: Connection, welcome: envelope.Welcome) -> None:
         connection.greeting_ids.discard(welcome.request_id)
@@ -187,7 +199,7 @@ class Router:
         if failure.request_id in connection.greeting_ids:
             connection.greeting_ids.discard(failure.request_id)
             if failure.code in (ErrorCode.WRONG_CLUSTER, ErrorCode.WRONG_VERSION):
-                self.refusal = _REFUSALS[failure.code](text)
+                self.refusal = verdicts.refusal(failure.code, text)
             return
         call = connection.waiting.pop(failure.request_id, None)
         if call is None:
@@ -202,9 +214,9 @@ class Router:
             self.discovery.on_unavailable(now)
             self._park(call)
         elif failure.code == ErrorCode.OUTCOME_UNKNOWN:
-            call.fail(_unknown(text))
+            call.fail(verdicts.unknown(text))
         else:
-            call.fail(_REFUSALS.get(failure.code, InvalidRequest)(text))
+            call.fail(verdicts.refusal(failure.code, text))
 
     def _retry_elsewhere(self, call: Call, text: str, leader_id: int) -> None:
         endpoint = self.discovery.leader_endpoint_or_none()
@@ -253,7 +265,7 @@ class Router:
 
     def _give_up(self, call: Call) -> None:
         if call.is_sent and not call.is_read:
-            call.fail(_unknown("no answer came in time"))
+            call.fail(verdicts.unknown("no answer came in time"))
         else:
             call.fail(Unavailable(f"not served in time; {call.reason}"))
 
@@ -268,9 +280,7 @@ class Router:
         for call in calls.values():
             call.reason = f"{connection.endpoint}: {reason}"
             if call.is_sent and not call.is_read:
-                call.fail(
-                    _unknown(f"the connection to {connection.endpoint} broke before the answer")
-                )
+                call.fail(verdicts.unknown(f"{connection.endpoint} went away before the answer"))
             else:
                 self._park(call)
 
@@ -281,20 +291,7 @@ class Router:
         for connection in self.connections.values():
             for call in connection.waiting.values():
                 is_unknown = call.is_sent and not call.is_read
-                call.fail(_unknown("the client was closed") if is_unknown else error)
+                call.fail(verdicts.unknown("the client was closed") if is_unknown else error)
             connection.close()
         self.connections.clear()
         self.changes_count += 1
-
-
-_REFUSALS: dict[str, type[InvalidRequest]] = {
-    ErrorCode.INVALID: InvalidRequest,
-    ErrorCode.WRONG_CLUSTER: WrongCluster,
-    ErrorCode.WRONG_VERSION: WrongVersion,
-}
-
-
-def _unknown(why: str) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"{why}; the write may have been applied or may still be: read the keys before repeating it"
-    )

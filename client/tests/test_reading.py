@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from metastore.client import Client, InvalidRequest, Unavailable
+from metastore.client import AnswerTooLarge, Client, InvalidRequest, Unavailable
 from metastore.transport import schema
 
 
@@ -50,3 +50,18 @@ def test_a_scan_over_changing_keys_says_so_or_is_refused(cluster: Any) -> None:
         client.put("0039", "newer")
         with pytest.raises(InvalidRequest, match="compacted"):
             list(strict)
+
+
+def test_an_answer_too_large_is_refused_at_once_and_a_scan_takes_smaller_pages(
+    cluster: Any,
+) -> None:
+    values = [bytes([number]) * 400_000 for number in range(20)]
+    with client_of(cluster.leader) as client:
+        client.batch([schema.put(b"a%04d" % number, b"small") for number in range(60)])
+        for number, value in enumerate(values):
+            client.put(b"b%04d" % number, value)
+        with pytest.raises(AnswerTooLarge, match="read with a limit"):
+            client.range(b"\0", b"\0")
+        found = list(client.scan(b"\0", b"\0"))
+    assert [kv.value for kv in found[60:]] == values
+    assert len(found) == 80
