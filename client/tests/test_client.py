@@ -101,6 +101,14 @@ def test_a_write_that_was_not_proposed_is_repeated(cluster: Any, code: str) -> N
     assert (len(cluster.leader.requests), len(cluster.applied)) == (3, 1)
 
 
+@pytest.mark.parametrize("code", ["not_leader", "unavailable"])
+def test_a_write_that_was_never_proposed_is_not_called_unknown(cluster: Any, code: str) -> None:
+    cluster.leader.default_act = code
+    with client_of(cluster.leader, timeout_s=0.2) as client, pytest.raises(Unavailable):
+        client.put("a", "1")
+    assert cluster.leader.requests
+
+
 @pytest.mark.parametrize("act", ["ignore", "hang_up", "serve_and_hang_up", "outcome_unknown"])
 def test_a_write_without_an_answer_is_unknown_and_never_repeated(cluster: Any, act: str) -> None:
     cluster.leader.script.append(act)

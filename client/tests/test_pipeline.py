@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metastore.client import Client, InvalidRequest, OutcomeUnknown, Unavailable
+from metastore.client import Client, InvalidRequest, OutcomeUnknown, Unavailable, driver
 from metastore.transport import schema
 
 WAIT_S = 10.0
@@ -105,7 +105,10 @@ def test_threads_share_a_client(cluster: Any) -> None:
     assert len(cluster.applied) == 200
 
 
-def test_a_thread_that_waits_in_vain_does_not_hold_up_the_others(cluster: Any) -> None:
+def test_a_thread_that_waits_in_vain_does_not_hold_up_the_others(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "SWEEP_S", 60.0)  # so that only the wake can end its polling
     node = cluster.leader
     node.script.append("hold")
     with Client(node.client_address, timeout_s=WAIT_S) as client, ThreadPoolExecutor(1) as pool:
