@@ -223,7 +223,7 @@ def _parse_endpoints(endpoints: str | Sequence[str]) -> list[str]:
     texts = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
     stripped = [text.strip() for text in texts if text.strip()]
     if not stripped:
-        raise InvalidRequest("no endpoint given; name at least one, such as tcp://127.0.0.1:7101")
+        raise InvalidRequest("no endpoint given; name at least one, such as tcp://127.0.0.1:7002")
     try:
         return [str(parse_connect_address(text)) for text in stripped]
     except BadAddress as error:

@@ -28,7 +28,7 @@ from metastore.client.results import Member
 from metastore.transport import envelope, schema
 from metastore.transport.envelope import ErrorCode, ReadLevel
 from metastore.transport.errors import Malformed
-from metastore.transport.limits import CLIENT_FRAME_BYTES_MAX
+from metastore.transport.limits import ANSWER_FRAME_BYTES_MAX
 
 GREETING_S = 0.05  # between two questions for the leader to the same node
 GREETING_S_MAX = 1.0  # an answer that has not come by then is not waited for any more
@@ -163,7 +163,7 @@ class Router:
     def _on_malformed(
         self, connection: Connection, frame: bytes, error: Malformed, now: float
     ) -> None:
-        if len(frame) > CLIENT_FRAME_BYTES_MAX:
+        if len(frame) > ANSWER_FRAME_BYTES_MAX:
             # Asking again would give the same: it must not look like a node out of order.
             call = connection.waiting.pop(verdicts.peek_request_id(frame), None)
             if call is not None:

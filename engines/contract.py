@@ -1,7 +1,7 @@
 """What a node asks of an engine: the Store, the durable Raft log, and the reference back to Raft.
 
-Reading order 1 of the engines. Protocols and plain values only; engines import nothing of `node`, so
-the node's own types satisfy these by shape.
+Reading order 1 of the engines. Protocols and plain values only; engines import nothing of `node`,
+so the node's own types satisfy these by shape.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +71,8 @@ class SnapshotMeta:
 
 @dataclass(frozen=True, slots=True)
 class RecoveredLog:
-    """What was durable: (term, voted_for, commit_index), the snapshot below the log, the entries."""
+    """What was durable: (term, voted_for, commit_index), the snapshot below the log, the
+    entries."""
 
     hard_state: tuple[int, int, int] = (0, 0, 0)
     snapshot: SnapshotMeta = SnapshotMeta()
@@ -118,8 +119,8 @@ class RaftLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying one entry gave: one encoded reply (bytes of schema.encode_results) per request of
-    the entry, in order."""
+    """What applying one entry gave: one encoded reply (bytes of schema.encode_results) per request
+    of the entry, in order."""
 
     index: int
     replies: Sequence[bytes]
@@ -139,9 +140,9 @@ class Store(Protocol):
     def key_count(self) -> int: ...
 
     def apply(self, entries: Sequence[LogEntry]) -> Sequence[Applied]:
-        """Applies committed NORMAL entries in index order, exactly once each; deterministic. An empty
-        `data` is an entry without requests (a new leader's). Bad requests get an error reply; they
-        never raise."""
+        """Applies committed NORMAL entries in index order, exactly once each; deterministic. An
+        empty `data` is an entry without requests (a new leader's). Bad requests get an error reply;
+        they never raise."""
         ...
 
     def skip(self, index: int) -> None:
@@ -154,8 +155,8 @@ class Store(Protocol):
 
     def save_snapshot(self, meta: SnapshotMeta, done: Callable[[Exception | None], None]) -> None:
         """Starts writing the state at last_applied (== meta.index) to a snapshot file, on another
-        thread, aside and renamed, directory synced; calls `done` from that thread. The state taken is
-        the one at the time of the call; applies may go on meanwhile."""
+        thread, aside and renamed, directory synced; calls `done` from that thread. The state taken
+        is the one at the time of the call; applies may go on meanwhile."""
         ...
 
     def latest_snapshot(self) -> SnapshotMeta | None: ...
@@ -165,8 +166,8 @@ class Store(Protocol):
         ...
 
     def install_snapshot(self, meta: SnapshotMeta, received: Path) -> None:
-        """Verifies a received file, moves it into place durably and replaces the state by it. On any
-        error (StorageDamaged) the old state stays."""
+        """Verifies a received file, moves it into place durably and replaces the state by it. On
+        any error (StorageDamaged) the old state stays."""
         ...
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:

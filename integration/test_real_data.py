@@ -45,30 +45,9 @@ def test_loading_all_packages_survives_two_kills_of_the_leader(
     cluster: NodeProcesses, tmp_path: Path
 ) -> None:
     lines = installed_packages()
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
     acknowledged = tmp_path / "acknowledged"
-    endpoints = ",".join(cluster.endpoints)
-    load = subprocess.Popen(
-        metastore("--endpoints", endpoints, "load", "-", "--acknowledged", str(acknowledged)),
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    if load.stdin is None or load.stderr is None:
-        raise RuntimeError("the pipes are missing")
-    data = text.encode()
-    third = len(data) // 3
-    for part in (data[:third], data[third : 2 * third], data[2 * third :]):
-        before = len(lines_of(acknowledged))
-        load.stdin.write(part)
-        load.stdin.flush()
-        wait_for_more_than(before, acknowledged)
-        if part is data[2 * third :]:
-            break
-        leader = cluster.leader()
-        cluster.kill(leader)
-        cluster.start(leader)
-    load.stdin.close()
-    assert load.wait(120) == 0, load.stderr.read().decode()
+    load_through_two_kills(cluster, data, acknowledged)
 
     cluster.leader()
     with cluster.client() as client:
@@ -81,13 +60,37 @@ def test_loading_all_packages_survives_two_kills_of_the_leader(
     first = dumps_of_all_nodes(cluster)
     assert len(set(first)) == 1
     again = subprocess.run(
-        metastore("--endpoints", endpoints, "load", "-"),
+        metastore("--endpoints", ",".join(cluster.endpoints), "load", "-"),
         input=data,
         capture_output=True,
         check=False,
     )
     assert again.returncode == 0, again.stderr.decode()
     assert dumps_of_all_nodes(cluster) == first
+
+
+def load_through_two_kills(cluster: NodeProcesses, data: bytes, acknowledged: Path) -> None:
+    """Feeds the lines in three parts; after each of the first two the leader dies and returns."""
+    endpoints = ",".join(cluster.endpoints)
+    load = subprocess.Popen(
+        metastore("--endpoints", endpoints, "load", "-", "--acknowledged", str(acknowledged)),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    if load.stdin is None or load.stderr is None:
+        raise RuntimeError("the pipes are missing")
+    third = len(data) // 3
+    for part in (data[:third], data[third : 2 * third]):
+        before = len(lines_of(acknowledged))
+        load.stdin.write(part)
+        load.stdin.flush()
+        wait_for_more_than(before, acknowledged)
+        leader = cluster.leader()
+        cluster.kill(leader)
+        cluster.start(leader)
+    load.stdin.write(data[2 * third :])
+    load.stdin.close()
+    assert load.wait(120) == 0, load.stderr.read().decode()
 
 
 def wait_for_more_than(count: int, acknowledged: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import zmq
 
 from metastore.engines.contract import RaftLog, Store
-from metastore.node.assembly import Parts, assemble
+from metastore.node.assembly import assemble
 from metastore.node.codec import MalformedMessage, decode_messages
 from metastore.node.disk import DiskFailed, Durable
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import Identity
+from metastore.node.parts import Parts
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import NO_NODE, Role

@@ -89,13 +89,7 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
         if not entries:
             raft_log.append((), None, saved)
             raft_log.sync()
-    if store.last_applied < base.index:
-        if base.index != BOOTSTRAP_INDEX or store.last_applied:
-            raise StorageDamaged(
-                f"the log begins after index {base.index} but the store's newest snapshot is at "
-                f"{store.last_applied}; a snapshot file is missing"
-            )
-        store.skip(BOOTSTRAP_INDEX)
+    _bring_store_to(base.index, store)
     term, voted_for, commit = found.hard_state
     if base.term > term:
         term, voted_for = base.term, NO_NODE  # in a term that the log did not know, nobody voted
@@ -107,6 +101,17 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
     mirror.append([entry for entry in entries if entry.index > base.index])
     mirror.set_hard_state(HardState(term, voted_for, commit))
     return Recovered(mirror, store.last_applied, snapshot.configuration, warnings)
+
+
+def _bring_store_to(index: int, store: Store) -> None:
+    if store.last_applied >= index:
+        return
+    if index != BOOTSTRAP_INDEX or store.last_applied:
+        raise StorageDamaged(
+            f"the log begins after index {index} but the store's newest snapshot is at "
+            f"{store.last_applied}; a snapshot file is missing"
+        )
+    store.skip(BOOTSTRAP_INDEX)
 
 
 def _keep_above(entries: Sequence[Entry], saved: SnapshotMeta) -> list[Entry]:

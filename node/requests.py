@@ -38,7 +38,6 @@ class Desk:
         core: RaftCore,
         store: Store,
         settings: Settings,
-        *,
         pending: PendingProposals,
         reads: PendingReads,
         replies: Replies,

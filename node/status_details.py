@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from metastore.node.status import Details, PeerStatus
 
 if TYPE_CHECKING:
-    from metastore.node.assembly import Parts
+    from metastore.node.parts import Parts
 
 
 def details_of(parts: Parts) -> Details:

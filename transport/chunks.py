@@ -33,7 +33,7 @@ from metastore.transport.handshake import (
 )
 from metastore.transport.incoming import IncomingFile, clean_directory
 from metastore.transport.snapshot_sender import SnapshotSender
-from metastore.transport.sockets import Context, open_router
+from metastore.transport.sockets import Context, inproc_address, open_router
 
 __all__ = ["SnapshotReceiver", "SnapshotSender"]
 
@@ -85,7 +85,7 @@ class SnapshotReceiver:
             send_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
             receive_max=limits.SNAPSHOT_WINDOW_CHUNKS,
         )
-        stop_endpoint = f"inproc://snapshot-stop-{id(self)}"
+        stop_endpoint = inproc_address("snapshot-stop")
         self._stop_receiver = context.socket(zmq.PAIR)
         self._stop_receiver.bind(stop_endpoint)
         self._stop_sender = context.socket(zmq.PAIR)

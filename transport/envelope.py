@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgpack
 
 from metastore.transport.errors import Malformed
-from metastore.transport.limits import CLIENT_FRAME_BYTES_MAX
+from metastore.transport.limits import ANSWER_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MAX
 from metastore.transport.schema import REQUEST_BYTES_MAX
 
 PROTOCOL_VERSION = 1
@@ -162,7 +162,7 @@ def decode_client_frame(data: bytes) -> ClientFrame:
             and read_level <= _READ_LEVEL_MAX
         ):
             return Request(request_id, read_level, data[_REQUEST.size :])
-    fields = _decode_array(data)
+    fields = _decode_array(data, CLIENT_FRAME_BYTES_MAX)
     kind, request_id = fields[1], fields[2]
     if kind == Kind.REQUEST:
         _check_shape(fields, (int, bytes))
@@ -179,7 +179,7 @@ def decode_client_frame(data: bytes) -> ClientFrame:
 
 def decode_node_frame(data: bytes) -> NodeFrame:
     """What a client gets. Raises Malformed."""
-    fields = _decode_array(data)
+    fields = _decode_array(data, ANSWER_FRAME_BYTES_MAX)
     kind, request_id = fields[1], fields[2]
     if kind == Kind.REQUEST:
         _check_shape(fields, (bytes,))
@@ -194,10 +194,10 @@ def decode_node_frame(data: bytes) -> NodeFrame:
     raise Malformed(f"unknown kind {kind}", request_id)
 
 
-def _decode_array(data: bytes) -> tuple[Any, ...]:
+def _decode_array(data: bytes, bytes_max: int) -> tuple[Any, ...]:
     """At least (version, kind, request_id), these three checked."""
-    if len(data) > CLIENT_FRAME_BYTES_MAX:
-        raise Malformed(f"frame over {CLIENT_FRAME_BYTES_MAX} bytes")
+    if len(data) > bytes_max:
+        raise Malformed(f"frame over {bytes_max} bytes")
     try:
         fields = msgpack.unpackb(data, use_list=False)
     except Exception as error:  # the decoder's own errors have no common base

@@ -20,6 +20,7 @@ VERDICT_QUEUE_MAX = 16  # refusals on their way back
 # Clients.
 CLIENT_FRAME_OVERHEAD_BYTES = 64
 CLIENT_FRAME_BYTES_MAX = REQUEST_BYTES_MAX + CLIENT_FRAME_OVERHEAD_BYTES
+ANSWER_FRAME_BYTES_MAX = 64 << 20  # what a client takes; larger ranges are read in pages
 CLIENT_FRAMES_MAX = 1024  # of one multipart message
 CLIENT_SEND_QUEUE_MAX = 128
 CLIENT_RECEIVE_QUEUE_MAX = 128

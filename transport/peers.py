@@ -22,7 +22,7 @@ from metastore.transport.handshake import (
     decode_verdict,
     encode_header,
 )
-from metastore.transport.sockets import Context, Socket, open_dealer, open_router
+from metastore.transport.sockets import Context, Socket, inproc_address, open_dealer, open_router
 
 UNKNOWN_PEER = "unknown peer"
 NOT_CONNECTED = "not connected"
@@ -61,7 +61,7 @@ class PeerLink:
         )
 
     def _start_monitor(self, socket: Socket) -> None:
-        endpoint = f"inproc://monitor-{id(socket)}"
+        endpoint = inproc_address("monitor")
         socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._monitor.setsockopt(zmq.LINGER, 0)
         # Unlimited: a full monitor queue would block libzmq's I/O thread, and with it every socket.

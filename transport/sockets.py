@@ -3,6 +3,7 @@
 Reading order 4. The one place where a socket option is set; why each is there stands beside it.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -18,6 +19,15 @@ Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 # As plain ints: combining pyzmq's enum flags costs a microsecond per frame, on the hot path.
 NOBLOCK = int(zmq.NOBLOCK)
 NOBLOCK_MORE = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
+
+
+_inproc_numbers = itertools.count()
+
+
+def inproc_address(name: str) -> str:
+    """An address inside this process that was never used: libzmq frees a closed one late, so an
+    object's id, which Python reuses at once, would collide now and then."""
+    return f"inproc://{name}-{next(_inproc_numbers)}"
 
 
 def send_frames(socket: Socket, frames: Sequence[bytes]) -> None:

@@ -15,7 +15,7 @@ import zmq
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.errors import Malformed
-from metastore.transport.sockets import Context, open_router
+from metastore.transport.sockets import Context, inproc_address, open_router
 
 MALFORMED = "malformed"
 UNKNOWN_METHOD = "unknown_method"
@@ -44,7 +44,7 @@ class StatusServer:
             send_max=limits.STATUS_QUEUE_MAX,
             receive_max=limits.STATUS_QUEUE_MAX,
         )
-        stop_endpoint = f"inproc://status-stop-{id(self)}"
+        stop_endpoint = inproc_address("status-stop")
         self._stop_receiver = context.socket(zmq.PAIR)
         self._stop_receiver.bind(stop_endpoint)
         self._stop_sender = context.socket(zmq.PAIR)

@@ -12,7 +12,7 @@ import click
 from metastore.client.client import Client
 from metastore.client.errors import InvalidRequest
 
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:7101"
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:7002"
 CLUSTER_FILE = "cluster.json"
 
 

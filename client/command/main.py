@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
     envvar="METASTORE_ENDPOINTS",
     metavar="ADDRESS[,ADDRESS…]",
     help="Client addresses of some nodes, as tcp://HOST:PORT. Repeatable. "
-    "[env METASTORE_ENDPOINTS; default: those of ./cluster.json, or tcp://127.0.0.1:7101]",
+    "[env METASTORE_ENDPOINTS; default: those of ./cluster.json, or tcp://127.0.0.1:7002]",
 )
 @click.option(
     "--cluster",

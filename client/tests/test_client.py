@@ -242,7 +242,7 @@ def test_a_request_beyond_the_limits_is_refused_before_it_leaves(
     assert cluster.leader.hellos_count == 0
 
 
-@pytest.mark.parametrize("endpoints", ["", "127.0.0.1:7101", "tcp://127.0.0.1", []])
+@pytest.mark.parametrize("endpoints", ["", "127.0.0.1:7002", "tcp://127.0.0.1", []])
 def test_endpoints_that_are_no_addresses_are_refused(endpoints: Any) -> None:
     with pytest.raises(InvalidRequest):
         Client(endpoints)

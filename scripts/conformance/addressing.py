@@ -5,6 +5,7 @@ Between datadriven.py and the commands. Reads arguments only; changes nothing.
 
 from conformance.datadriven import Directive
 from conformance.environment import Environment, Node
+
 from metastore.node.raft.events import Level
 
 

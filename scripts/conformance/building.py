@@ -8,6 +8,7 @@ import random
 from conformance.addressing import CommandFailed
 from conformance.datadriven import Directive
 from conformance.environment import Environment, HarnessStorage, Node
+
 from metastore.node.raft.config import RaftConfig, ReadOnly
 from metastore.node.raft.model import NO_LIMIT, ConfigurationState, Snapshot
 

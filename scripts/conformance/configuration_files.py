@@ -2,6 +2,7 @@
 
 from conformance.datadriven import Directive
 from conformance.operations import parse_operations
+
 from metastore.node.raft.changes import Changer, ChangeRefused
 from metastore.node.raft.configuration import Configuration
 from metastore.node.raft.model import NO_LIMIT

@@ -12,6 +12,7 @@ from conformance.addressing import CommandFailed, find_node, find_nodes, level_n
 from conformance.datadriven import Directive
 from conformance.environment import Environment, Node
 from conformance.text import describe_message, describe_ready
+
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import Message, StorageAppend, StorageApply
 

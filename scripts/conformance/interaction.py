@@ -25,6 +25,7 @@ from conformance.driving import (
 from conformance.environment import Environment, Node
 from conformance.operations import parse_change
 from conformance.text import ROLE_NAMES, describe_entry, describe_message
+
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import NO_LIMIT

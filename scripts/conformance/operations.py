@@ -5,6 +5,7 @@ Used by interaction and confchange files.
 
 from conformance.datadriven import Directive
 from conformance.text import CHANGE_LETTERS
+
 from metastore.node.raft.model import Change, ConfigurationChange, Transition
 
 _TYPES = {letter: kind for kind, letter in CHANGE_LETTERS.items()}

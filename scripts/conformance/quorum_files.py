@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from conformance.datadriven import Directive
+
 from metastore.node.raft.model import NO_LIMIT
 from metastore.node.raft.quorum import (
     VoteResult,

@@ -7,7 +7,7 @@ import zmq
 
 from metastore.transport import limits
 from metastore.transport.errors import BadAddress, BindFailed
-from metastore.transport.sockets import open_dealer, open_router
+from metastore.transport.sockets import inproc_address, open_dealer, open_router
 
 ANY_PORT = "tcp://127.0.0.1:*"
 SIZES: dict[str, Any] = {"frame_bytes_max": 4096, "send_max": 5, "receive_max": 6}
@@ -102,3 +102,7 @@ def test_a_bad_address_to_connect_to_opens_nothing(context: zmq.Context[Any]) ->
     with pytest.raises(BadAddress):
         open_dealer(context, "tcp://host", routing_id=b"", **SIZES)
     context.term()  # would wait for a socket left open
+
+
+def test_an_address_inside_the_process_is_never_given_twice() -> None:
+    assert len({inproc_address("x") for _ in range(100)}) == 100

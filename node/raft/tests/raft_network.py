@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from raft_server import ELECTION_TIMEOUT_TICKS, Server, accept, entries_of, grant, refuse
+
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import Message
 from metastore.node.raft.model import ConfigurationChange
-from raft_server import ELECTION_TIMEOUT_TICKS, Server, accept, entries_of, grant, refuse
 
 __all__ = [
     "ELECTION_TIMEOUT_TICKS",

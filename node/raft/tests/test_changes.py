@@ -2,6 +2,7 @@
 
 import pytest
 from change_group import Group
+
 from metastore.node.raft.changes import ChangeRefused, check_configuration
 from metastore.node.raft.configuration import Configuration
 from metastore.node.raft.model import RaftFailed

@@ -1,6 +1,7 @@
 """Configurations and the tracker of votes and progress (PAPER_TESTS D9; SPEC 4.7, 6.1, 6.4)."""
 
 import pytest
+
 from metastore.node.raft.configuration import Configuration, Tracker, is_same_state
 from metastore.node.raft.model import (
     Change,

@@ -14,6 +14,7 @@ from conformance.text import (
     describe_soft_state,
     quote,
 )
+
 from metastore.node.raft.events import Level
 from metastore.node.raft.messages import (
     AppendEntries,

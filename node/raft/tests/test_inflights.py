@@ -1,6 +1,7 @@
 """The window of appends in flight (PAPER_TESTS D6)."""
 
 import pytest
+
 from metastore.node.raft.model import RaftFailed
 from metastore.node.raft.progress import Inflights
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from raft_network import Network, Server
+
 from metastore.node.raft.config import ReadOnly
 from metastore.node.raft.messages import (
     AppendEntries,
@@ -18,7 +20,6 @@ from metastore.node.raft.model import (
     ReadState,
     Role,
 )
-from raft_network import Network, Server
 
 ELECTION_TIMEOUT_TICKS = 10
 

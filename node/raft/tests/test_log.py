@@ -5,6 +5,7 @@ How it grows is in test_log_appending.py, how it hands out entries in test_log_a
 
 import pytest
 from log_builder import Log, Terms, entries
+
 from metastore.node.raft.events import EventKind
 from metastore.node.raft.log import RaftLog
 from metastore.node.raft.model import ENTRY_OVERHEAD_BYTES, NO_LIMIT, Entry, RaftFailed, Snapshot

@@ -2,6 +2,7 @@
 
 import pytest
 from log_builder import Log, Terms, entries
+
 from metastore.node.raft.events import EventKind
 from metastore.node.raft.model import Entry, RaftFailed
 

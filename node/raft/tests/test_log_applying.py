@@ -1,6 +1,7 @@
 """Handing out committed entries and their acknowledgement (PAPER_TESTS C7-C9; SPEC 5.6)."""
 
 import pytest
+
 from metastore.node.raft.log import RaftLog
 from metastore.node.raft.model import ENTRY_OVERHEAD_BYTES, NO_LIMIT, Entry, RaftFailed, Snapshot
 from metastore.node.raft.storage import MemoryStorage

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 
 import pytest
+from raft_network import ELECTION_TIMEOUT_TICKS, Server, grant, refuse
+
 from metastore.node.raft.messages import (
     AppendEntries,
     Heartbeat,
@@ -11,7 +13,6 @@ from metastore.node.raft.messages import (
     RequestVoteReply,
 )
 from metastore.node.raft.model import Entry, HardState, Role
-from raft_network import ELECTION_TIMEOUT_TICKS, Server, grant, refuse
 
 
 def follower() -> Server:

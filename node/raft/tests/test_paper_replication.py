@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from raft_network import Network, Server, accept, entries_of, grant
+
 from metastore.node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -11,7 +13,6 @@ from metastore.node.raft.messages import (
     RequestVote,
 )
 from metastore.node.raft.model import Entry, HardState
-from raft_network import Network, Server, accept, entries_of, grant
 
 
 def proposed(server: Server, data: bytes = b"some data") -> list[AppendEntries]:

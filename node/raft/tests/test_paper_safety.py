@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from raft_network import ELECTION_TIMEOUT_TICKS, Network, Server
+
 from metastore.node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -10,7 +12,6 @@ from metastore.node.raft.messages import (
     RequestVoteReply,
 )
 from metastore.node.raft.model import HardState, Role
-from raft_network import ELECTION_TIMEOUT_TICKS, Network, Server
 
 
 @pytest.mark.parametrize(("log", "term"), [((1,), 2), ((1, 2), 3)])

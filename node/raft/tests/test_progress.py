@@ -1,6 +1,7 @@
 """A peer's progress (PAPER_TESTS D1-D5; SPEC 4.6, 6.4)."""
 
 import pytest
+
 from metastore.node.raft.model import RaftFailed
 from metastore.node.raft.progress import Inflights, Progress, ProgressState
 

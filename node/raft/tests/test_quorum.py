@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+
 from metastore.node.raft.quorum import (
     INFINITE_INDEX,
     VoteResult,

@@ -1,6 +1,8 @@
 """Starting again from what disks remember, which need not be of one moment."""
 
 import pytest
+from raft_network import Server, entries_of
+
 from metastore.node.raft.invariants import check_invariants
 from metastore.node.raft.messages import AppendEntriesReply, InstallSnapshot
 from metastore.node.raft.model import (
@@ -10,7 +12,6 @@ from metastore.node.raft.model import (
     Snapshot,
 )
 from metastore.node.raft.progress import ProgressState
-from raft_network import Server, entries_of
 
 VOTERS = ConfigurationState(voters=(1, 2, 3))
 

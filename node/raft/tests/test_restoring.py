@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 from change_group import Group, changes
+
 from metastore.node.raft.changes import Changer, ChangeRefused, restore
 from metastore.node.raft.configuration import Configuration, is_same_state
 from metastore.node.raft.model import Change, ChangeType, ConfigurationState, RaftFailed

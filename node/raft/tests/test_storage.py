@@ -1,6 +1,7 @@
 """The in-memory log and the size limit (PAPER_TESTS C12, C14, C15, C16)."""
 
 import pytest
+
 from metastore.node.raft.model import (
     ENTRY_OVERHEAD_BYTES,
     NO_LIMIT,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from metastore.node.raft.events import EventKind
 from metastore.node.raft.model import Entry, RaftFailed, Snapshot
 from metastore.node.raft.unstable import Unstable

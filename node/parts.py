@@ -1,0 +1,105 @@
+"""Every part of one running node as one record, and what the loop asks of them together.
+
+Made by assembly.py, driven by loop.py; holds no logic of its own but the order of closing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import zmq
+
+from metastore.engines.contract import RaftLog, RaftStatus, Store
+from metastore.node.disk import DiskThread
+from metastore.node.effects import Effects
+from metastore.node.outbox import Outbox, Replies
+from metastore.node.proposals import PendingProposals
+from metastore.node.raft.model import NO_NODE
+from metastore.node.raft.node import RaftCore
+from metastore.node.reads import PendingReads
+from metastore.node.recovery import LogMirror
+from metastore.node.requests import Desk
+from metastore.node.settings import Settings
+from metastore.node.snapshots import SnapshotKeeper
+from metastore.node.sockets import Sockets
+from metastore.node.status import StatusBoard
+from metastore.node.status_details import details_of
+from metastore.node.wake import WakeQueue
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that the loop drives. `start` begins the threads, `close` ends everything."""
+
+    settings: Settings
+    core: RaftCore
+    store: Store
+    mirror: LogMirror
+    raft_log: RaftLog
+    disk: DiskThread
+    effects: Effects
+    desk: Desk
+    snapshots: SnapshotKeeper
+    pending: PendingProposals
+    reads: PendingReads
+    outbox: Outbox
+    replies: Replies
+    inbox: WakeQueue[Any]
+    sockets: Sockets
+    board: StatusBoard
+    context: zmq.Context[Any]
+    logger: Any
+    malformed: dict[int, int] = field(default_factory=dict)  # refused messages by peer
+
+    def start(self) -> None:
+        self.disk.start()
+        self.publish()
+
+    def best_successor(self) -> int:
+        """The voter with the longest acknowledged log that was heard lately; NO_NODE without
+        one."""
+        status = self.core.status()
+        voters = status.configuration.all_voters
+        candidates = [
+            (progress.match_index, -node_id)
+            for node_id, progress in status.progress.items()
+            if node_id != self.settings.node_id and node_id in voters and progress.recently_active
+        ]
+        return -max(candidates)[1] if candidates else NO_NODE
+
+    def count_malformed(self, sender: int, reason: str) -> None:
+        """Counts a peer's message that no node of this version sends; logs the first of each
+        peer."""
+        if sender not in self.malformed:
+            self.logger.warning("message refused", sender=sender, reason=reason)
+        self.malformed[sender] = self.malformed.get(sender, 0) + 1
+
+    def raft_status(self) -> RaftStatus:
+        core = self.core
+        return RaftStatus(
+            node_id=self.settings.node_id,
+            term=core.term,
+            leader_id=core.leader_id,
+            state=core.role.value,
+            applied=self.store.last_applied,
+            commit=core.commit_index,
+        )
+
+    def publish_if_changed(self) -> None:
+        status = self.raft_status()
+        if status != self.board.status():
+            self.board.publish(status)
+
+    def publish(self) -> None:
+        """The whole record; once a tick."""
+        self.board.publish(self.raft_status(), details_of(self))
+
+    def close(self, disk_close_s: float) -> None:
+        """Bounded: a disk that hangs is left behind (the process ends anyway), sockets do not
+        linger."""
+        finished = self.disk.close(disk_close_s)
+        self.sockets.close()
+        if finished:
+            self.raft_log.close()
+        self.store.close()
+        self.inbox.close()  # after every thread that reports through it
+        self.context.term()

@@ -1,0 +1,157 @@
+"""A single node's parts around a real core, store and log, for tests; the disk works when told to.
+
+Only the edges are fake: the disk thread's work is done by `Disk.work`, peers and clients are lists.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from metastore.engines.memory.store import MemoryStore
+from metastore.engines.memory.wal import WriteAheadLog
+from metastore.node.disk import Append, Compact, Durable
+from metastore.node.effects import Effects
+from metastore.node.outbox import Outbox, Replies
+from metastore.node.proposals import PendingProposals
+from metastore.node.raft.config import RaftConfig
+from metastore.node.raft.messages import InstallSnapshot, Message, StorageAppend
+from metastore.node.raft.model import Role
+from metastore.node.raft.node import RaftCore
+from metastore.node.reads import PendingReads
+from metastore.node.recovery import recover
+from metastore.node.requests import Desk
+from metastore.node.settings import Settings
+from metastore.node.snapshots import Received, Saved, Sent, SnapshotKeeper
+from metastore.transport import envelope
+from metastore.transport.envelope import NodeFrame
+
+CLIENT = b"client"
+ELECTION_TICKS = 10
+
+
+class Disk:
+    """Takes jobs as the disk thread does, and does them only in `work`."""
+
+    def __init__(self, log: WriteAheadLog) -> None:
+        self.log = log
+        self.jobs: list[Append | Compact] = []
+
+    @property
+    def outstanding(self) -> int:
+        return sum(isinstance(job, Append) for job in self.jobs)
+
+    def submit(self, job: Append | Compact) -> None:
+        self.jobs.append(job)
+
+    def work(self, count: int = 1 << 30) -> Durable:
+        """Makes the oldest jobs durable."""
+        done: list[StorageAppend] = []
+        jobs, self.jobs = self.jobs[:count], self.jobs[count:]
+        for job in jobs:
+            if isinstance(job, Append):
+                state = job.message.hard_state
+                hard = (state.term, state.voted_for, state.commit_index) if state else None
+                self.log.append(job.message.entries, hard, job.snapshot)
+                done.append(job.message)
+            else:
+                self.log.compact(job.snapshot)
+        self.log.sync()
+        return Durable(done)
+
+
+class Runtime:
+    """One node of `voters`; `turn` does what the loop does between inputs and outputs."""
+
+    def __init__(self, settings: Settings, folder: Path, voters: Sequence[int] = (1,)) -> None:
+        self.store = MemoryStore(folder / "snapshots", node_id=1)
+        self.log = WriteAheadLog(folder / "wal")
+        found = recover(self.log, self.store, voters)
+        self.mirror = found.mirror
+        self.core = RaftCore(
+            RaftConfig(
+                id=settings.node_id,
+                election_timeout_ticks=ELECTION_TICKS,
+                heartbeat_ticks=1,
+                storage=found.mirror,
+                random=random.Random(1),
+                applied=found.last_applied,
+                async_storage_writes=True,
+                disable_proposal_forwarding=True,
+            )
+        )
+        self.disk = Disk(self.log)
+        self.reports: list[Saved | Sent | Received] = []
+        self.snapshots = SnapshotKeeper(
+            self.store,
+            self.mirror,
+            self.reports.append,
+            entries_max=1000,
+            bytes_max=1 << 30,
+            trailing_entries=10,
+        )
+        self.outbox, self.replies = Outbox(), Replies()
+        self.pending, self.reads = PendingProposals(), PendingReads()
+        self.snapshots_asked: list[InstallSnapshot] = []
+        self.desk = Desk(
+            self.core,
+            self.store,
+            settings,
+            pending=self.pending,
+            reads=self.reads,
+            replies=self.replies,
+            outstanding_appends=lambda: self.disk.outstanding,
+        )
+        self.effects = Effects(
+            self.core,
+            self.store,
+            self.mirror,
+            self.disk,  # type: ignore[arg-type]
+            self.snapshots,
+            self.outbox,
+            pending=self.pending,
+            reads=self.reads,
+            configuration=found.configuration,
+            answer=self.desk.answer,
+            refuse=self.desk.refuse_not_leader,
+            send_snapshot=self.snapshots_asked.append,
+        )
+
+    def turn(self) -> None:
+        self.desk.flush()
+        self.effects.carry_out()
+        self.desk.serve_reads()
+
+    def work(self, count: int = 1 << 30) -> None:
+        """The disk does its oldest jobs and reports; then a turn."""
+        self.effects.on_durable(self.disk.work(count))
+        self.turn()
+
+    def settle(self) -> None:
+        """Until neither core nor disk has anything left to do."""
+        self.turn()
+        while self.disk.jobs:
+            self.work()
+
+    def lead(self) -> None:
+        """Makes the only voter the leader, with its first entry applied."""
+        self.core.campaign()
+        self.settle()
+        if self.core.role is not Role.LEADER:
+            raise AssertionError("a single voter did not win its election")
+
+    def step(self, *messages: Message) -> None:
+        for message in messages:
+            self.core.step(message)
+        self.turn()
+
+    def sent(self) -> list[Message]:
+        """Messages to peers since the last call."""
+        messages = [m for group in self.outbox._by_peer.values() for m in group]
+        self.outbox._by_peer.clear()
+        return messages
+
+    def answers(self) -> list[NodeFrame]:
+        """Frames to clients since the last call."""
+        frames: list[bytes] = []
+        self.replies.flush(lambda identity, group: frames.extend(group))
+        return [envelope.decode_node_frame(frame) for frame in frames]

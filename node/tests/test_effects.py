@@ -1,0 +1,281 @@
+"""What the core asks for is carried out in the order that makes its promises true."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from runtime import CLIENT, Runtime
+
+from metastore.engines.memory.store import MemoryStore
+from metastore.node.disk import Append, Compact
+from metastore.node.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    InstallSnapshot,
+    RequestVote,
+    RequestVoteReply,
+    StorageApply,
+)
+from metastore.node.raft.model import (
+    Change,
+    ChangeType,
+    ConfigurationChange,
+    ConfigurationState,
+    Entry,
+    EntryType,
+    RaftFailed,
+    Role,
+    Snapshot,
+)
+from metastore.node.recovery import to_meta
+from metastore.node.settings import Settings
+from metastore.node.snapshots import Received
+from metastore.transport import envelope, schema
+from metastore.transport.envelope import ErrorCode
+
+MakeRuntime = Callable[..., Runtime]
+THREE = (1, 2, 3)
+
+
+@pytest.fixture
+def make_runtime(settings: Settings, tmp_path: Path) -> MakeRuntime:
+    return lambda voters=(1,): Runtime(settings, tmp_path, voters)
+
+
+def put(key: bytes) -> bytes:
+    return schema.encode_request([schema.put(key, b"v")])
+
+
+def batch(*requests: bytes) -> bytes:
+    return schema.encode_batch(requests)
+
+
+def append(entries: Sequence[Entry], commit: int = 1, prev: int = 1) -> AppendEntries:
+    return AppendEntries(
+        sender=2,
+        to=1,
+        term=2,
+        prev_log_index=prev,
+        prev_log_term=1 if prev == 1 else 2,
+        commit_index=commit,
+        entries=tuple(entries),
+    )
+
+
+def normal(index: int, *requests: bytes, term: int = 2) -> Entry:
+    return Entry(term, index, data=batch(*requests))
+
+
+# --- promises and the disk
+
+
+def test_a_vote_leaves_only_once_it_is_durable(make_runtime: MakeRuntime) -> None:
+    node = make_runtime(THREE)
+    node.step(RequestVote(sender=2, to=1, term=2, last_log_index=1, last_log_term=1))
+    assert node.sent() == []
+    assert node.disk.outstanding == 1
+    node.work()
+    assert node.sent() == [RequestVoteReply(sender=1, to=2, term=2, rejected=False)]
+
+
+def test_an_acknowledgement_of_entries_leaves_only_once_they_are_durable(
+    make_runtime: MakeRuntime,
+) -> None:
+    node = make_runtime(THREE)
+    node.step(append([normal(2), normal(3)]))
+    assert not any(isinstance(message, AppendEntriesReply) for message in node.sent())
+    node.work()
+    [reply] = node.sent()
+    assert isinstance(reply, AppendEntriesReply)
+    assert (reply.index, reply.rejected) == (3, False)
+
+
+def test_a_single_voter_commits_and_answers_only_after_its_own_sync(
+    make_runtime: MakeRuntime,
+) -> None:
+    """A6."""
+    node = make_runtime()
+    node.lead()
+    node.desk.request(CLIENT, envelope.Request(7, 0, put(b"k")))
+    node.turn()
+    assert node.answers() == []
+    assert node.store.key_count == 0
+    node.work()
+    assert [answer.request_id for answer in node.answers()] == [7]
+    assert node.store.key_count == 1
+
+
+def test_the_leader_sends_entries_to_its_followers_before_its_own_sync(
+    make_runtime: MakeRuntime,
+) -> None:
+    node = make_runtime(THREE)
+    node.core.campaign()
+    node.settle()  # the wish to be elected, durable
+    for sender in (2, 3):
+        replies = [m for m in node.sent() if m.to == sender] or [None]
+        assert replies
+    elect(node)
+    node.sent()
+    node.core.propose(batch(put(b"k")))
+    node.turn()
+    assert node.disk.outstanding > 0
+    assert {m.to for m in node.sent() if isinstance(m, AppendEntries) and m.entries} <= {2, 3}
+
+
+def elect(node: Runtime) -> None:
+    """Votes from 2 and 3 for whatever this node is asking."""
+    from metastore.node.raft.messages import RequestPreVoteReply
+
+    if node.core.role is Role.PRE_CANDIDATE:
+        term = node.core.term + 1
+        node.step(RequestPreVoteReply(sender=2, to=1, term=term))
+        node.settle()
+    node.step(RequestVoteReply(sender=2, to=1, term=node.core.term))
+    node.settle()
+    assert node.core.role is Role.LEADER
+
+
+# --- applying
+
+
+def test_committed_entries_reach_the_store_and_the_mirror_in_order(
+    make_runtime: MakeRuntime,
+) -> None:
+    node = make_runtime(THREE)
+    sent = [normal(2, put(b"a")), normal(3, put(b"b")), normal(4, put(b"c"))]
+    node.step(append(sent, commit=3))
+    node.settle()
+    assert node.store.last_applied == 3
+    assert [key for key, _ in node.store.scan()] == [b"a", b"b"]
+    assert node.mirror.entries(2, 5, 1 << 20) == sent
+    node.step(append([], commit=4, prev=4))
+    node.settle()
+    assert [key for key, _ in node.store.scan()] == [b"a", b"b", b"c"]
+
+
+def test_an_entry_that_is_not_the_next_one_stops_the_node(make_runtime: MakeRuntime) -> None:
+    node = make_runtime(THREE)
+    with pytest.raises(RaftFailed, match="entry 3 to apply after 1"):
+        node.effects._apply(StorageApply(entries=(normal(3),)))
+
+
+def test_each_waiter_gets_the_reply_to_its_own_request(make_runtime: MakeRuntime) -> None:
+    node = make_runtime()
+    node.lead()
+    for number in (1, 2):
+        request = schema.encode_request([schema.put(b"k", b"%d" % number, prev_kv=True)])
+        node.desk.request(CLIENT, envelope.Request(number, 0, request))
+    node.settle()
+    first, second = node.answers()
+    assert isinstance(first, envelope.Results)
+    assert isinstance(second, envelope.Results)
+    assert (first.request_id, second.request_id) == (1, 2)
+    assert b"1" not in first.results.split(b"k")[-1:] or first.results != second.results
+    assert schema.decode_results(first.results) != schema.decode_results(second.results)
+
+
+def test_waiters_of_an_entry_that_another_terms_entry_replaced_are_refused(
+    make_runtime: MakeRuntime,
+) -> None:
+    node = make_runtime(THREE)
+    node.pending.add(2, 1, [(CLIENT, 9)])
+    node.step(append([normal(2, put(b"theirs"))], commit=2))
+    node.settle()
+    [answer] = node.answers()
+    assert isinstance(answer, envelope.Error)
+    assert (answer.request_id, answer.code) == (9, ErrorCode.NOT_LEADER)
+    assert len(node.pending) == 0
+
+
+def test_a_configuration_entry_changes_the_members_and_counts_as_applied(
+    make_runtime: MakeRuntime,
+) -> None:
+    node = make_runtime(THREE)
+    change = ConfigurationChange((Change(ChangeType.ADD_LEARNER, 4),))
+    entries = [
+        normal(2, put(b"a")),
+        Entry(2, 3, EntryType.CONFIGURATION, change.encode()),
+        normal(4, put(b"b")),
+    ]
+    node.step(append(entries, commit=4))
+    node.settle()
+    assert node.store.last_applied == 4
+    assert [key for key, _ in node.store.scan()] == [b"a", b"b"]
+    assert node.effects.configuration == ConfigurationState(voters=THREE, learners=(4,))
+    assert node.effects.applied_term == 2
+
+
+# --- snapshots
+
+
+def received_snapshot(node: Runtime, folder: Path, index: int) -> InstallSnapshot:
+    """A file of another node's state at `index`, taken in as the loop would."""
+    from queue import Queue
+
+    other = MemoryStore(folder / "other", node_id=2)
+    other.skip(1)
+    other.apply([normal(i, put(b"from-2")) for i in range(2, index + 1)])
+    meta = to_meta(Snapshot(index, 2, ConfigurationState(voters=(1, 2, 3, 5))))
+    done: Queue[Exception | None] = Queue()
+    other.save_snapshot(meta, done.put)
+    assert done.get(timeout=10) is None
+    facts = {
+        "message_term": 2,
+        "index": index,
+        "term": 2,
+        "configuration": meta.configuration,
+    }
+    message = node.snapshots.to_message(Received(2, facts, other.snapshot_path(meta)), 1)
+    assert message is not None
+    return message
+
+
+def test_a_snapshot_replaces_the_state_before_the_log_learns_of_it(
+    make_runtime: MakeRuntime, tmp_path: Path
+) -> None:
+    """D5: a crash in between must find the state of the log's beginning, so it is there first."""
+    node = make_runtime(THREE)
+    node.step(received_snapshot(node, tmp_path, 20))
+    assert node.store.last_applied == 20
+    [job] = node.disk.jobs
+    assert isinstance(job, Append)
+    assert job.snapshot is not None
+    assert job.snapshot.index == 20
+    assert node.mirror.last_index() == 1
+    assert not any(isinstance(message, AppendEntriesReply) for message in node.sent())
+    node.work()
+    assert (node.mirror.newest.index, node.mirror.last_index()) == (20, 20)
+    assert [m.index for m in node.sent() if isinstance(m, AppendEntriesReply)] == [20]
+    assert node.effects.configuration.voters == (1, 2, 3, 5)
+    assert node.effects.applied_term == 2
+
+
+def test_entries_that_follow_an_installed_snapshot_are_applied_on_top(
+    make_runtime: MakeRuntime, tmp_path: Path
+) -> None:
+    node = make_runtime(THREE)
+    node.step(received_snapshot(node, tmp_path, 20))
+    node.step(append([normal(21, put(b"next"))], commit=21, prev=20))
+    node.settle()
+    assert node.store.last_applied == 21
+    assert [key for key, _ in node.store.scan()] == [b"from-2", b"next"]
+
+
+def test_compaction_goes_to_the_disk_behind_the_appends(make_runtime: MakeRuntime) -> None:
+    node = make_runtime(THREE)
+    node.step(append([normal(2)]))
+    meta = to_meta(node.mirror.newest)
+    node.effects.compact(meta)
+    assert [type(job) for job in node.disk.jobs] == [Append, Compact]
+
+
+def test_a_heartbeat_is_answered_while_the_disk_still_works(make_runtime: MakeRuntime) -> None:
+    node = make_runtime(THREE)
+    node.step(append([normal(2)]))
+    node.settle()
+    node.sent()
+    node.step(append([normal(3)], prev=2))  # not durable yet
+    node.step(Heartbeat(sender=2, to=1, term=2, commit_index=1))
+    node.work(1)
+    assert [m.name for m in node.sent()].count("MsgHeartbeatResp") <= 1
