@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from metastore.client import AnswerTooLarge, Client, InvalidRequest, Unavailable, routing
-from metastore.transport import schema
+from metastore.transport import envelope, schema
 
 
 def client_of(node: Any, **options: Any) -> Client:
@@ -55,7 +55,8 @@ def test_a_scan_over_changing_keys_says_so_or_is_refused(cluster: Any) -> None:
 def test_an_answer_too_large_is_refused_at_once_and_a_scan_takes_smaller_pages(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "ANSWER_FRAME_BYTES_MAX", 1536 * 1024)
+    for module in (routing, envelope):
+        monkeypatch.setattr(module, "ANSWER_FRAME_BYTES_MAX", 1536 * 1024)
     values = [bytes([number]) * 400_000 for number in range(20)]
     with client_of(cluster.leader) as client:
         client.batch([schema.put(b"a%04d" % number, b"small") for number in range(60)])
