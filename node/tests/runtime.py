@@ -14,7 +14,13 @@ from metastore.node.effects import Effects
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.config import RaftConfig
-from metastore.node.raft.messages import InstallSnapshot, Message, StorageAppend
+from metastore.node.raft.messages import (
+    InstallSnapshot,
+    Message,
+    RequestPreVoteReply,
+    RequestVoteReply,
+    StorageAppend,
+)
 from metastore.node.raft.model import Role
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
@@ -62,7 +68,14 @@ class Disk:
 class Runtime:
     """One node of `voters`; `turn` does what the loop does between inputs and outputs."""
 
-    def __init__(self, settings: Settings, folder: Path, voters: Sequence[int] = (1,)) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        voters: Sequence[int] = (1,),
+        *,
+        entries_max: int = 1000,
+    ) -> None:
         self.store = MemoryStore(folder / "snapshots", node_id=1)
         self.log = WriteAheadLog(folder / "wal")
         found = recover(self.log, self.store, voters)
@@ -85,7 +98,7 @@ class Runtime:
             self.store,
             self.mirror,
             self.reports.append,
-            entries_max=1000,
+            entries_max=entries_max,
             bytes_max=1 << 30,
             trailing_entries=10,
         )
@@ -133,11 +146,17 @@ class Runtime:
             self.work()
 
     def lead(self) -> None:
-        """Makes the only voter the leader, with its first entry applied."""
+        """Makes this node the leader, with the vote of node 2 if it has peers; all durable."""
         self.core.campaign()
         self.settle()
+        if self.core.role is Role.PRE_CANDIDATE:
+            self.step(RequestPreVoteReply(sender=2, to=1, term=self.core.term + 1))
+            self.settle()
+            self.step(RequestVoteReply(sender=2, to=1, term=self.core.term))
+            self.settle()
         if self.core.role is not Role.LEADER:
-            raise AssertionError("a single voter did not win its election")
+            raise AssertionError(f"this node is a {self.core.role.value}")
+        self.sent()
 
     def step(self, *messages: Message) -> None:
         for message in messages:
