@@ -15,6 +15,7 @@ from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.config import RaftConfig
 from metastore.node.raft.messages import (
+    AppendEntriesReply,
     InstallSnapshot,
     Message,
     RequestPreVoteReply,
@@ -28,8 +29,8 @@ from metastore.node.recovery import recover
 from metastore.node.requests import Desk
 from metastore.node.settings import Settings
 from metastore.node.snapshots import Received, Saved, Sent, SnapshotKeeper
-from metastore.transport import envelope
-from metastore.transport.envelope import NodeFrame
+from metastore.transport import envelope, schema
+from metastore.transport.envelope import NodeFrame, ReadLevel
 
 CLIENT = b"client"
 ELECTION_TICKS = 10
@@ -158,6 +159,13 @@ class Runtime:
             raise AssertionError(f"this node is a {self.core.role.value}")
         self.sent()
 
+    def acknowledge(self) -> None:
+        """Node 2 has everything, so it is committed."""
+        last, term = self.core.last_index, self.core.term
+        self.step(AppendEntriesReply(sender=2, to=1, term=term, index=last))
+        self.settle()
+        self.sent()
+
     def step(self, *messages: Message) -> None:
         for message in messages:
             self.core.step(message)
@@ -174,3 +182,34 @@ class Runtime:
         frames: list[bytes] = []
         self.replies.flush(lambda identity, group: frames.extend(group))
         return [envelope.decode_node_frame(frame) for frame in frames]
+
+
+def put(number: int) -> bytes:
+    return schema.encode_request([schema.put(b"k%d" % number, b"v")])
+
+
+def get(key: bytes = b"k1") -> bytes:
+    return schema.encode_request([schema.range_(key)])
+
+
+def ask(
+    node: Runtime, request_id: int, request: bytes, level: int = ReadLevel.LINEARIZABLE
+) -> None:
+    node.desk.request(CLIENT, envelope.Request(request_id, level, request))
+
+
+def errors(node: Runtime) -> list[envelope.Error]:
+    found = []
+    for answer in node.answers():
+        assert isinstance(answer, envelope.Error), answer
+        found.append(answer)
+    return found
+
+
+def results(node: Runtime) -> list[int]:
+    """Request ids in the order of their answers; an error is none."""
+    found = []
+    for answer in node.answers():
+        assert isinstance(answer, envelope.Results), answer
+        found.append(answer.request_id)
+    return found

@@ -30,18 +30,12 @@ from metastore.node.raft.model import (
     Snapshot,
 )
 from metastore.node.recovery import to_meta
-from metastore.node.settings import Settings
 from metastore.node.snapshots import Received, Saved
 from metastore.transport import envelope, schema
 from metastore.transport.envelope import ErrorCode
 
 MakeRuntime = Callable[..., Runtime]
 THREE = (1, 2, 3)
-
-
-@pytest.fixture
-def make_runtime(settings: Settings, tmp_path: Path) -> MakeRuntime:
-    return lambda voters=(1,): Runtime(settings, tmp_path, voters)
 
 
 def put(key: bytes) -> bytes:
@@ -281,9 +275,9 @@ def test_compaction_goes_to_the_disk_behind_the_appends(make_runtime: MakeRuntim
 
 
 def test_a_snapshot_starts_after_enough_entries_and_carries_the_applied_term(
-    settings: Settings, tmp_path: Path
+    make_runtime: MakeRuntime,
 ) -> None:
-    node = Runtime(settings, tmp_path, THREE, entries_max=3)
+    node = make_runtime(THREE, entries_max=3)
     node.step(append([normal(i, put(b"k")) for i in range(2, 5)], commit=4))
     node.settle()
     node.store.close()  # ends the writer, so its report is there

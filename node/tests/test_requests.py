@@ -1,87 +1,20 @@
-"""Every request is answered once: with results, refused, or with "unknown"."""
+"""Every write is answered once: with results, refused, or with "unknown"."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-from runtime import CLIENT, Runtime
+from runtime import CLIENT, Runtime, ask, errors, put, results
 
 from metastore.node.raft.messages import (
     AppendEntries,
-    AppendEntriesReply,
-    Heartbeat,
-    HeartbeatReply,
 )
 from metastore.node.raft.model import Role
-from metastore.node.reads import READ_TIMEOUT_TICKS
 from metastore.node.requests import APPENDS_IN_FLIGHT_MAX, WAITING_BYTES_MAX
 from metastore.node.settings import Settings
 from metastore.transport import envelope, schema
-from metastore.transport.envelope import ErrorCode, Hello, ReadLevel
+from metastore.transport.envelope import ErrorCode, Hello
 
 MakeRuntime = Callable[..., Runtime]
 THREE = (1, 2, 3)
-
-
-@pytest.fixture
-def make_runtime(settings: Settings, tmp_path: Path) -> MakeRuntime:
-    return lambda voters=(1,): Runtime(settings, tmp_path, voters)
-
-
-@pytest.fixture
-def alone(make_runtime: MakeRuntime) -> Runtime:
-    """The leader of a cluster of one, its disk idle."""
-    node = make_runtime()
-    node.lead()
-    return node
-
-
-@pytest.fixture
-def leader(make_runtime: MakeRuntime) -> Runtime:
-    """A leader of three that has committed its first entry with node 2."""
-    node = make_runtime(THREE)
-    node.lead()
-    acknowledge(node)
-    return node
-
-
-def acknowledge(node: Runtime) -> None:
-    """Node 2 has everything, so it is committed."""
-    last, term = node.core.last_index, node.core.term
-    node.step(AppendEntriesReply(sender=2, to=1, term=term, index=last))
-    node.settle()
-    node.sent()
-
-
-def put(number: int) -> bytes:
-    return schema.encode_request([schema.put(b"k%d" % number, b"v")])
-
-
-def get(key: bytes = b"k1") -> bytes:
-    return schema.encode_request([schema.range_(key)])
-
-
-def ask(
-    node: Runtime, request_id: int, request: bytes, level: int = ReadLevel.LINEARIZABLE
-) -> None:
-    node.desk.request(CLIENT, envelope.Request(request_id, level, request))
-
-
-def errors(node: Runtime) -> list[envelope.Error]:
-    found = []
-    for answer in node.answers():
-        assert isinstance(answer, envelope.Error), answer
-        found.append(answer)
-    return found
-
-
-def results(node: Runtime) -> list[int]:
-    """Request ids in the order of their answers; an error is none."""
-    found = []
-    for answer in node.answers():
-        assert isinstance(answer, envelope.Results), answer
-        found.append(answer.request_id)
-    return found
 
 
 def follow(node: Runtime, leader_id: int) -> None:
@@ -96,9 +29,6 @@ def follow(node: Runtime, leader_id: int) -> None:
     node.step(message)
     node.settle()
     node.sent()
-
-
-# --- writes
 
 
 def test_a_write_at_a_follower_is_refused_with_the_leaders_id(make_runtime: MakeRuntime) -> None:
@@ -217,99 +147,6 @@ def test_a_write_that_is_no_request_is_answered_by_the_store(alone: Runtime) -> 
     ask(alone, 1, b"\xc1 no request")
     alone.settle()
     assert results(alone) == [1]
-
-
-# --- reads
-
-
-def test_a_local_read_is_served_at_once_by_any_node(make_runtime: MakeRuntime) -> None:
-    node = make_runtime(THREE)
-    ask(node, 1, get(), ReadLevel.LOCAL)
-    assert results(node) == [1]
-
-
-def test_a_linearizable_read_waits_for_a_quorum_that_confirms_the_leader(
-    leader: Runtime,
-) -> None:
-    ask(leader, 1, get())
-    leader.settle()
-    assert leader.answers() == []
-    sequence = max(
-        message.read_sequence for message in leader.sent() if isinstance(message, Heartbeat)
-    )
-    leader.step(HeartbeatReply(sender=3, to=1, term=leader.core.term, read_sequence=sequence))
-    assert results(leader) == [1]
-
-
-def test_a_lease_read_without_a_lease_waits_for_a_quorum(leader: Runtime) -> None:
-    leader.core.end_lease()
-    ask(leader, 1, get(), ReadLevel.LEASE)
-    leader.settle()
-    assert leader.answers() == []
-    assert len(leader.reads) == 1
-
-
-def test_a_lease_read_under_a_lease_is_served_at_once(alone: Runtime) -> None:
-    assert alone.core.lease_index_or_none() is not None
-    ask(alone, 1, get(), ReadLevel.LEASE)
-    assert results(alone) == [1]
-
-
-def test_a_lease_read_waits_while_committed_entries_are_not_applied_yet(
-    alone: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ahead = alone.store.last_applied + 1
-    monkeypatch.setattr(type(alone.core), "lease_index_or_none", lambda _: ahead)
-    ask(alone, 1, get(), ReadLevel.LEASE)
-    assert alone.answers() == []
-    assert len(alone.reads) == 1
-
-
-def test_a_request_that_reads_and_writes_is_proposed(alone: Runtime) -> None:
-    request = schema.encode_request([schema.range_(b"k"), schema.put(b"k", b"v")])
-    ask(alone, 1, request, ReadLevel.LOCAL)
-    assert alone.answers() == []
-    alone.settle()
-    assert results(alone) == [1]
-    assert alone.store.key_count == 1
-
-
-def test_reads_that_nobody_can_decode_are_refused_as_invalid(alone: Runtime) -> None:
-    two = schema.encode_request([schema.range_(b"a"), schema.range_(b"b")])
-    ask(alone, 1, two[:-1])
-    [refused] = errors(alone)
-    assert (refused.request_id, refused.code) == (1, ErrorCode.INVALID)
-
-
-def test_a_single_read_that_nobody_can_decode_is_answered_by_the_store(alone: Runtime) -> None:
-    ask(alone, 1, get()[:-1], ReadLevel.LOCAL)
-    [answer] = alone.answers()
-    assert isinstance(answer, envelope.Results)
-    assert schema.decode_results(answer.results)[0][0] == schema.Code.INVALID_ARGUMENT
-
-
-def test_reads_that_no_quorum_confirms_end(leader: Runtime) -> None:
-    ask(leader, 1, get())
-    leader.turn()
-    leader.desk.tick += READ_TIMEOUT_TICKS
-    leader.desk.expire_reads()
-    [refused] = errors(leader)
-    assert (refused.request_id, refused.code) == (1, ErrorCode.UNAVAILABLE)
-
-
-def test_a_confirmed_read_whose_index_never_arrives_here_ends_too(leader: Runtime) -> None:
-    ask(leader, 1, get())
-    context = leader.reads.to_ask(0)
-    assert context is not None
-    leader.reads.confirm(context, 1000)
-    leader.desk.serve_reads()
-    leader.desk.tick += READ_TIMEOUT_TICKS
-    leader.desk.expire_reads()
-    assert [error.code for error in errors(leader)] == [ErrorCode.UNAVAILABLE]
-    assert len(leader.reads) == 0
-
-
-# --- hello
 
 
 def test_a_hello_of_any_or_of_this_cluster_is_welcomed(alone: Runtime, settings: Settings) -> None:
