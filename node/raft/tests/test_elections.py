@@ -265,18 +265,22 @@ def test_a_candidate_of_an_earlier_term_follows_the_leader_it_hears(
 
 @PRE_VOTE
 @pytest.mark.parametrize(
-    ("holes", "holders"),
-    [((), (1, 2, 3)), ((3,), (1, 2)), ((2, 3), ())],
+    ("size", "holes", "succeeds"),
+    [
+        (3, (), True),
+        (3, (3,), True),
+        (3, (2, 3), False),
+        (4, (2, 3), False),
+        (5, (2, 3), True),
+    ],
 )
 def test_a_proposal_needs_a_leader(
-    holes: Sequence[int], holders: Sequence[int], pre_vote: bool
+    size: int, holes: Sequence[int], succeeds: bool, pre_vote: bool
 ) -> None:
-    # TestProposal: without a leader the log stays empty
-    network = Network.of(3, holes=holes, pre_vote=pre_vote)
+    # TestProposal: without a leader every log stays empty
+    network = Network.of(size, holes=holes, pre_vote=pre_vote)
     network.hup(1)
-    with contextlib.nullcontext() if holders else pytest.raises(ProposalDropped):
+    with contextlib.nullcontext() if succeeds else pytest.raises(ProposalDropped):
         network.prop(1)
-    expected = [Entry(1, 1), Entry(1, 2, data=b"somedata")] if holders else []
-    assert [server.log for server in network.servers.values()] == [
-        expected for _ in network.servers
-    ]
+    expected = [Entry(1, 1), Entry(1, 2, data=b"somedata")] if succeeds else []
+    assert all(server.log == expected for server in network.servers.values())

@@ -13,6 +13,7 @@ from metastore.node.raft.errors import ProposalDropped
 from metastore.node.raft.messages import (
     AppendEntriesReply,
     Message,
+    RequestVoteReply,
     StorageAppend,
     StorageApply,
 )
@@ -136,8 +137,7 @@ def test_nothing_is_applied_that_is_not_yet_durable_on_this_node() -> None:
     server.core.campaign()
     (append,) = (m for m in server.core.ready().messages if isinstance(m, StorageAppend))
     server.step(*append.responses)
-    server.core.raft.tracker.record_vote(2, True)
-    server.core.raft.become_leader()
+    server.step(RequestVoteReply(sender=2, to=1, term=1))
     ready = server.core.ready()
     assert len(ready.entries) == 1
     for node in (2, 3):
