@@ -22,10 +22,10 @@ from metastore.node.raft.messages import (
     RequestVoteReply,
     StorageAppend,
 )
-from metastore.node.raft.model import Role
+from metastore.node.raft.model import ConfigurationState, Role
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
-from metastore.node.recovery import recover
+from metastore.node.recovery import Recovered, recover
 from metastore.node.requests import Desk
 from metastore.node.settings import Settings
 from metastore.node.snapshots import Received, Saved, Sent, SnapshotKeeper
@@ -66,6 +66,21 @@ class Disk:
         return Durable(done)
 
 
+def _make_core(node_id: int, found: Recovered) -> RaftCore:
+    return RaftCore(
+        RaftConfig(
+            id=node_id,
+            election_timeout_ticks=ELECTION_TICKS,
+            heartbeat_ticks=1,
+            storage=found.mirror,
+            random=random.Random(1),
+            applied=found.last_applied,
+            async_storage_writes=True,
+            disable_proposal_forwarding=True,
+        )
+    )
+
+
 class Runtime:
     """One node of `voters`; `turn` does what the loop does between inputs and outputs."""
 
@@ -81,18 +96,7 @@ class Runtime:
         self.log = WriteAheadLog(folder / "wal")
         found = recover(self.log, self.store, voters)
         self.mirror = found.mirror
-        self.core = RaftCore(
-            RaftConfig(
-                id=settings.node_id,
-                election_timeout_ticks=ELECTION_TICKS,
-                heartbeat_ticks=1,
-                storage=found.mirror,
-                random=random.Random(1),
-                applied=found.last_applied,
-                async_storage_writes=True,
-                disable_proposal_forwarding=True,
-            )
-        )
+        self.core = _make_core(settings.node_id, found)
         self.disk = Disk(self.log)
         self.reports: list[Saved | Sent | Received] = []
         self.snapshots = SnapshotKeeper(
@@ -106,16 +110,12 @@ class Runtime:
         self.outbox, self.replies = Outbox(), Replies()
         self.pending, self.reads = PendingProposals(), PendingReads()
         self.snapshots_asked: list[InstallSnapshot] = []
-        self.desk = Desk(
-            self.core,
-            self.store,
-            settings,
-            pending=self.pending,
-            reads=self.reads,
-            replies=self.replies,
-            outstanding_appends=lambda: self.disk.outstanding,
-        )
-        self.effects = Effects(
+        waiting = (self.pending, self.reads, self.replies)
+        self.desk = Desk(self.core, self.store, settings, *waiting, self._outstanding)
+        self.effects = self._make_effects(found.configuration)
+
+    def _make_effects(self, configuration: ConfigurationState) -> Effects:
+        return Effects(
             self.core,
             self.store,
             self.mirror,
@@ -124,11 +124,14 @@ class Runtime:
             self.outbox,
             pending=self.pending,
             reads=self.reads,
-            configuration=found.configuration,
+            configuration=configuration,
             answer=self.desk.answer,
             refuse=self.desk.refuse_not_leader,
             send_snapshot=self.snapshots_asked.append,
         )
+
+    def _outstanding(self) -> int:
+        return self.disk.outstanding
 
     def turn(self) -> None:
         self.desk.flush()
