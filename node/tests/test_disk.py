@@ -145,3 +145,18 @@ def test_sync_interval_syncs_an_idle_log_once_the_interval_is_over() -> None:
     assert isinstance(reports.get(timeout=10), Durable)
     assert log.in_sync.wait(10)
     assert disk.close(10)
+
+
+def test_the_loop_can_submit_while_an_idle_log_is_synced() -> None:
+    """A sync may take seconds; whoever waits for it in `submit` sends no heartbeat."""
+    log = RecordingLog()
+    log.may_sync.clear()
+    disk, _ = started(log, sync="interval", sync_interval_s=0.2)
+    disk.submit(entry(1))
+    assert log.in_sync.wait(10)
+    submitting = threading.Thread(target=disk.submit, args=(entry(2),), daemon=True)
+    submitting.start()
+    submitting.join(5)
+    assert not submitting.is_alive()
+    log.may_sync.set()
+    assert disk.close(10)

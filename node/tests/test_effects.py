@@ -155,6 +155,7 @@ def test_committed_entries_reach_the_store_and_the_mirror_in_order(
     assert node.store.last_applied == 3
     assert [key for key, _ in node.store.scan()] == [b"a", b"b"]
     assert node.mirror.entries(2, 5, 1 << 20) == sent
+    assert node.mirror.initial_state()[0].term == 2
     node.step(append([], commit=4, prev=4))
     node.settle()
     assert [key for key, _ in node.store.scan()] == [b"a", b"b", b"c"]
@@ -284,3 +285,14 @@ def test_a_snapshot_starts_after_enough_entries_and_carries_the_applied_term(
     [saved] = node.reports
     assert isinstance(saved, Saved)
     assert (saved.meta.index, saved.meta.term) == (4, 2)
+
+
+def test_a_snapshot_starts_after_enough_bytes(
+    make_runtime: MakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_runtime(THREE)
+    monkeypatch.setattr(node.snapshots, "_bytes_max", 1)
+    node.step(append([normal(2, put(b"k"))], commit=2))
+    node.settle()
+    assert node.snapshots._saving
+    node.store.close()

@@ -104,6 +104,13 @@ def test_the_first_start_is_durable_before_it_is_used(disk: Disk) -> None:
     assert disk.store.last_applied == 1
 
 
+def test_the_first_start_syncs_the_log_before_the_node_may_promise_anything(disk: Disk) -> None:
+    store, synced = MemoryStore(disk.snapshots, node_id=1), []
+    log = WriteAheadLog(disk.wal, sync=synced.append)
+    recover(log, store, [1])
+    assert len(synced) == 1
+
+
 def test_a_restart_finds_term_vote_commit_and_every_entry(disk: Disk) -> None:
     disk.start()
     disk.write(entries(2, 5), (4, 3, 4))
