@@ -105,7 +105,8 @@ def test_the_first_start_is_durable_before_it_is_used(disk: Disk) -> None:
 
 
 def test_the_first_start_syncs_the_log_before_the_node_may_promise_anything(disk: Disk) -> None:
-    store, synced = MemoryStore(disk.snapshots, node_id=1), []
+    store = MemoryStore(disk.snapshots, node_id=1)
+    synced: list[int] = []
     log = WriteAheadLog(disk.wal, sync=synced.append)
     recover(log, store, [1])
     assert len(synced) == 1
