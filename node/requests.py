@@ -28,6 +28,7 @@ from metastore.transport.envelope import Request as ClientRequest
 # Beyond this many unfinished appends new proposals wait for the disk and travel together instead.
 APPENDS_IN_FLIGHT_MAX = 2
 WAITING_BYTES_MAX = 64 << 20
+STOPPING = "this node is stopping"
 
 
 class Desk:
@@ -95,7 +96,7 @@ class Desk:
 
     def _propose_later(self, request: Request) -> None:
         if self.stopping:
-            self.refuse([request.waiter], ErrorCode.UNAVAILABLE, "this node is stopping")
+            self.refuse([request.waiter], ErrorCode.UNAVAILABLE, STOPPING)
         elif self._core.role is not Role.LEADER:
             self.refuse_not_leader([request.waiter])
         elif self._waiting_bytes + len(request.data) > WAITING_BYTES_MAX:
@@ -164,4 +165,8 @@ class Desk:
         if unknown:
             self.refuse(unknown, ErrorCode.OUTCOME_UNKNOWN, reason)
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        self.refuse_not_leader([request.waiter for request in waiting])
+        waiters = [request.waiter for request in waiting]
+        if self.stopping:  # a hint to this node itself would send the client back here
+            self.refuse(waiters, ErrorCode.UNAVAILABLE, STOPPING)
+        else:
+            self.refuse_not_leader(waiters)

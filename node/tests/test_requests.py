@@ -143,6 +143,18 @@ def test_giving_up_ends_what_was_proposed_as_unknown_and_what_waits_as_refused(
     assert alone.store.key_count == APPENDS_IN_FLIGHT_MAX
 
 
+def test_what_waits_at_a_stopping_leader_is_not_sent_back_to_it(alone: Runtime) -> None:
+    for number in range(APPENDS_IN_FLIGHT_MAX):
+        ask(alone, number, put(number))
+        alone.turn()
+    ask(alone, 10, put(10))
+    alone.turn()
+    alone.desk.stopping = True
+    alone.desk.give_up("it is over")
+    codes = {error.request_id: error.code for error in errors(alone)}
+    assert codes[10] == ErrorCode.UNAVAILABLE
+
+
 def test_a_write_that_is_no_request_is_answered_by_the_store(alone: Runtime) -> None:
     ask(alone, 1, b"\xc1 no request")
     alone.settle()
