@@ -100,6 +100,8 @@ class NodeLoop:
         parts.effects.carry_out()
         self._watch_leadership(parts)
         parts.desk.serve_reads()
+        if not parts.outbox.has_entries:  # else the peers' disks come first
+            parts.replies.flush(parts.sockets.clients.reply)
         for node_id in parts.outbox.flush(parts.sockets.peers):
             parts.core.report_unreachable(node_id)
         parts.replies.flush(parts.sockets.clients.reply)

@@ -25,9 +25,12 @@ class Outbox:
 
     def __init__(self) -> None:
         self._by_peer: dict[int, list[Message]] = {}
+        self.has_entries = False  # new entries wait in here: the peers' disks could be working
 
     def add(self, message: Message) -> None:
         self._by_peer.setdefault(message.to, []).append(message)
+        if isinstance(message, AppendEntries) and message.entries:
+            self.has_entries = True
 
     def flush(self, peers: PeerSender) -> list[int]:
         unreachable = []
@@ -39,6 +42,7 @@ class Outbox:
                         unreachable.append(node_id)
                     break
         self._by_peer.clear()
+        self.has_entries = False
         return unreachable
 
 

@@ -86,6 +86,33 @@ def test_an_acknowledgement_of_entries_leaves_only_once_they_are_durable(
     assert (reply.index, reply.rejected) == (3, False)
 
 
+def test_a_commit_index_alone_is_acknowledged_without_the_disk(make_runtime: MakeRuntime) -> None:
+    node = make_runtime(THREE)
+    node.step(append([normal(2, put(b"k"))]))
+    node.work()
+    node.sent()
+    node.step(append([], commit=2, prev=2))
+    assert node.disk.jobs == []
+    assert node.sent() == [AppendEntriesReply(sender=1, to=2, term=2, index=2)]
+    assert node.store.last_applied == 2
+
+
+def test_a_commit_index_waits_behind_entries_that_the_disk_has_not_yet_reported(
+    make_runtime: MakeRuntime,
+) -> None:
+    """Else the core would call entries stable that the mirror does not hold yet."""
+    node = make_runtime(THREE)
+    node.step(append([normal(2, put(b"k"))]))
+    durable = node.disk.work()  # synced, but the loop has not heard of it
+    node.step(append([], commit=2, prev=2))
+    assert node.sent() == []
+    node.effects.on_durable(durable)
+    node.work()
+    replies = node.sent()
+    assert replies[-1] == AppendEntriesReply(sender=1, to=2, term=2, index=2)
+    assert node.store.last_applied == 2
+
+
 def test_a_single_voter_commits_and_answers_only_after_its_own_sync(
     make_runtime: MakeRuntime,
 ) -> None:
