@@ -38,7 +38,12 @@ def test_a_cluster_of_five_has_one_leader(make_cluster: Callable[..., NodeProces
     assert sorted(states) == ["follower"] * 4 + ["leader"]
 
 
-def test_a_killed_leader_is_replaced_and_returns_as_a_follower(cluster: NodeProcesses) -> None:
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_killed_leader_is_replaced_and_returns_as_a_follower(
+    make_cluster: Callable[..., NodeProcesses], count: int
+) -> None:
+    cluster = make_cluster(count)
+    cluster.start()
     first = cluster.leader()
     cluster.kill(first)
     second = cluster.leader(others(cluster, first))
@@ -48,7 +53,12 @@ def test_a_killed_leader_is_replaced_and_returns_as_a_follower(cluster: NodeProc
     assert {cluster.status(node_id)["term"] for node_id in cluster.node_ids} == {term}
 
 
-def test_a_paused_leader_is_replaced_and_follows_when_it_wakes(cluster: NodeProcesses) -> None:
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_paused_leader_is_replaced_and_follows_when_it_wakes(
+    make_cluster: Callable[..., NodeProcesses], count: int
+) -> None:
+    cluster = make_cluster(count)
+    cluster.start()
     first = cluster.leader()
     cluster.signal(first, signal.SIGSTOP)
     second = cluster.leader(others(cluster, first))
@@ -62,10 +72,11 @@ def test_a_paused_leader_is_replaced_and_follows_when_it_wakes(cluster: NodeProc
     assert found.value == b"paused"
 
 
+@pytest.mark.parametrize("count", [3, 5])
 def test_a_leader_cut_off_is_replaced_and_its_return_raises_no_term(
-    make_cluster: Callable[..., NodeProcesses],
+    make_cluster: Callable[..., NodeProcesses], count: int
 ) -> None:
-    cluster = make_cluster(3)
+    cluster = make_cluster(count)
     targets = {
         (near, far): cluster.ports[far]["peer"]
         for near in cluster.node_ids
