@@ -5,7 +5,6 @@ Nodes listen on free loopback ports. Waiting is for conditions with a deadline, 
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgpack
 import zmq
+from cluster.layout import random_ports
 from xprocess import ProcessStarter
 
 from metastore.client import Client
@@ -34,17 +34,6 @@ def eventually(what: str, condition: Callable[[], T | None], deadline_s: float =
             return value
         time.sleep(0.02)
     raise AssertionError(f"waited {deadline_s} s in vain: {what}")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def ask_status(address: str, method: str = "raft_status", timeout_ms: int = 500) -> dict[str, Any]:
@@ -75,7 +64,8 @@ class NodeProcesses:
         self._name = f"{folder.name}-{os.getpid()}"
         self.folder = folder
         self._options = tuple(options)
-        ports = free_ports(count * len(SOCKETS))
+        # Below the ephemeral range, where an outgoing connection could take one before the node.
+        ports = random_ports(count * len(SOCKETS))
         self.ports = {
             node_id: dict(zip(SOCKETS, ports[(node_id - 1) * 4 : node_id * 4], strict=True))
             for node_id in range(1, count + 1)
