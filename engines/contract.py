@@ -7,7 +7,9 @@ so the node's own types satisfy these by shape.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from metastore.engines.records import KeyValue
 
 STANDALONE = "standalone"
 
@@ -126,18 +128,47 @@ class Applied:
     replies: Sequence[bytes]
 
 
+Event: TypeAlias = tuple[KeyValue, KeyValue | None]
+"""A version that came to be (a tombstone: the key was deleted), and the live one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseChange:
+    """Something that a clock of leases must know, in the order of application. `ttl_s` 0: the
+    lease is gone; else it has so long to live from now on."""
+
+    lease: int
+    ttl_s: int
+
+
 class Store(Protocol):
-    """The replicated state of one node. Only the loop thread calls it, except get_raft_status."""
+    """The replicated state of one node. Only the loop thread calls it, except where it is said."""
 
     def set_raft_node(self, node: RaftNode) -> None: ...
-    def get_raft_status(self) -> RaftStatus: ...
+    def get_raft_status(self) -> RaftStatus:
+        """Any thread."""
+        ...
+
+    @property
+    def applied(self) -> SnapshotMeta:
+        """The index and term of the last applied entry, and the configuration as of it."""
+        ...
 
     @property
     def last_applied(self) -> int: ...
     @property
     def revision(self) -> int: ...
     @property
+    def compacted_revision(self) -> int: ...
+    @property
     def key_count(self) -> int: ...
+    @property
+    def size_bytes(self) -> int:
+        """Keys, values and what they cost beside, all versions; what the quota looks at."""
+        ...
+
+    @property
+    def alarms(self) -> Sequence[int]: ...
 
     def apply(self, entries: Sequence[LogEntry]) -> Sequence[Applied]:
         """Applies committed NORMAL entries in index order, exactly once each; deterministic. An
@@ -145,33 +176,82 @@ class Store(Protocol):
         they never raise."""
         ...
 
-    def skip(self, index: int) -> None:
-        """Marks an entry that is not for the store (a configuration change) as applied."""
+    def skip(self, index: int, term: int, configuration: bytes) -> None:
+        """Marks an entry that is not for the store (a configuration change) as applied, with the
+        configuration as of it."""
         ...
 
     def read(self, request: bytes) -> bytes:
-        """Answers a request that only reads (schema.is_read_only) from the state as it is now."""
+        """Answers a request that only reads (schema.is_read_only) from the state as it is now; not
+        HASH, which takes too long."""
         ...
 
-    def save_snapshot(self, meta: SnapshotMeta, done: Callable[[Exception | None], None]) -> None:
-        """Starts writing the state at last_applied (== meta.index) to a snapshot file, on another
-        thread, aside and renamed, directory synced; calls `done` from that thread. The state taken
-        is the one at the time of the call; applies may go on meanwhile."""
+    def hash_at(self, revision: int, done: Callable[[bytes], None]) -> None:
+        """Works out the reply to HASH (0: the newest revision) on another thread, of the state at
+        the time of the call, and calls `done` with it (schema.encode_results) from there."""
+        ...
+
+    # What changed, for watches and for the clock of leases
+
+    def collect_events(self, wanted: bool) -> None:
+        """From now on events are (not) kept for take_events."""
+        ...
+
+    def take_events(self) -> Sequence[Event]:
+        """Since the last call, in order; all events of one revision stand together."""
+        ...
+
+    def take_lease_changes(self) -> Sequence[LeaseChange]:
+        """Since the last call. After opening and after an install: every lease there is."""
+        ...
+
+    def set_lease_clock(self, remaining_s: Callable[[int], int]) -> None:
+        """Who knows how long a lease has to live (seconds), for LEASE_TIME_TO_LIVE."""
+        ...
+
+    def lease_renewals(self, lease: int) -> int:
+        """How often a lease was renewed; goes into LEASE_EXPIRE, so that a renewal in between
+        saves the lease."""
+        ...
+
+    def history(self, first: int, last: int) -> Iterator[Event]:
+        """Events with first <= revision <= last, compacted_revision <= first. Nothing may be
+        applied while it is used. The version before is None where compaction took it."""
+        ...
+
+    def compact_step(self, changes_max: int) -> bool:
+        """One slice of the physical compaction; whether there is more to do. Does nothing while a
+        snapshot or a hash is being worked out."""
+        ...
+
+    # Snapshots
+
+    def save_snapshot(self, done: Callable[[Exception | None], None]) -> SnapshotMeta:
+        """Starts making a snapshot of the state at `applied` durable, on another thread, aside and
+        then named, directory synced; calls `done` from that thread. Applies may go on meanwhile.
+        Raises ValueError while another one is under way."""
         ...
 
     def latest_snapshot(self) -> SnapshotMeta | None: ...
 
-    def snapshot_path(self, meta: SnapshotMeta) -> Path:
-        """The complete, checksummed file of a snapshot, for sending it to a peer."""
+    def export_snapshot(self, meta: SnapshotMeta) -> Path:
+        """The complete file (snapshot_format.py) of a snapshot, for a peer or a backup. Any thread
+        but the loop's, since it may have to be written first. Raises FileNotFoundError if there is
+        no such snapshot, or no more."""
+        ...
+
+    def prepare_snapshot(self, meta: SnapshotMeta, received: Path) -> None:
+        """Verifies a received file and loads it aside; any one thread but the loop's. Raises
+        StorageDamaged (bad file, or not this snapshot), StorageFailed; the state stays as it is."""
         ...
 
     def install_snapshot(self, meta: SnapshotMeta, received: Path) -> None:
-        """Verifies a received file, moves it into place durably and replaces the state by it. On
-        any error (StorageDamaged) the old state stays."""
+        """Durably replaces the state by a prepared one, in one step: a crash leaves the old or the
+        new one. Short. Raises as prepare_snapshot, and ValueError for one behind the state."""
         ...
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        """All live keys and values in key order (for dump and digests)."""
+        """All live keys and values in key order, as of the call."""
         ...
 
     def close(self) -> None: ...
