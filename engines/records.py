@@ -6,12 +6,17 @@ rest) are written once over this protocol; an engine brings nothing but places t
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 KeyValue: TypeAlias = tuple[bytes, bytes, int, int, int, int]
 """(key, value, create_revision, mod_revision, version, lease)"""
 
-KEY, VALUE, CREATE, MOD, VERSION, LEASE = range(6)
+KEY: Final = 0
+VALUE: Final = 1
+CREATE: Final = 2
+MOD: Final = 3
+VERSION: Final = 4
+LEASE: Final = 5
 
 # What a version costs beside its key and value, on average over the engines: part of the size that
 # the quota looks at.

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from metastore.engines.contract import RecoveredLog, StorageDamaged
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.memory.replay import Impossible, Replay
 from metastore.engines.memory.segments import (
     Kind,

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import msgpack
 
 from metastore.engines.contract import SnapshotMeta, StorageDamaged
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.mvcc import KeyValue
 
 SNAPSHOTS_KEPT = 2  # the newest, and the one before it that a peer may still be reading

@@ -20,7 +20,7 @@ from metastore.engines.contract import (
     StorageDamaged,
     StorageFailed,
 )
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.memory.index import MemoryIndex
 from metastore.engines.memory.snapshot_files import (
     SnapshotHeader,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metastore.engines.contract import LogEntry, RecoveredLog, SnapshotMeta, StorageFailed
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.memory.recovery import Segment, create_segment, read_segments
 from metastore.engines.memory.segments import (
     RECORD_BYTES_MAX,

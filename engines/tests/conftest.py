@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.memory.store import MemoryStore
 
 PAGE_BYTES = 512

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metastore.engines.contract import LogRecord, RecoveredLog, StorageDamaged
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.memory.segments import HEADER_BYTES
 from metastore.engines.memory.wal import WriteAheadLog
 

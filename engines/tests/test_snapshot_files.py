@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metastore.engines.contract import LogRecord, SnapshotMeta, StorageDamaged, StorageFailed
-from metastore.engines.memory.files import Files
+from metastore.engines.files import Files
 from metastore.engines.memory.snapshot_files import (
     SNAPSHOTS_KEPT,
     SnapshotHeader,

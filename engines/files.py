@@ -1,6 +1,6 @@
 """The few file operations that durability rests on, behind one object.
 
-Reading order 2 of the engines. The log and the snapshot files touch the disk only through here, so
+Reading order 12 of the engines. The log and the snapshot files touch the disk only through here, so
 a test can put a file system in its place that fails, fills up or forgets what was never synced.
 """
 
