@@ -9,6 +9,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from benchmark import load
 from benchmark.contenders import Contender, Row, all_contenders, settle
 
 ROWS = (
@@ -18,29 +19,61 @@ ROWS = (
     Row("gets, 1 client", "get", 1, 1),
     Row("gets, 64 clients", "get", 64, 1),
     Row("gets, 64 clients x 16", "get", 64, 16),
+    Row(f"batches of {load.BATCH} puts, 16", "batch", 16, 1),
+    Row(f"ranges of {load.RANGE:,}, 16", "range", 16, 1),
+    Row("watch events, 100 watchers", "watch", 100, 1),
 )
+MEMORY = "MB per million keys"
 
 Samples = dict[str, list[float]]
 
 
-def run(rounds: int, seconds: float, only: str, as_json: bool) -> int:
+def run(rounds: int, seconds: float, only: str, as_json: bool, memory_keys: int) -> int:
+    """`memory_keys`: how many keys are written to see what they take; 0 leaves that row out."""
     rows = [row for row in ROWS if only in row.name]
-    contenders = all_contenders()
     results: dict[str, Samples] = {}
+    if rows:
+        _run_rows(rows, rounds, seconds, results)
+    if memory_keys and only in MEMORY:
+        results[MEMORY] = _memory(memory_keys)
+        print(_line(MEMORY, results[MEMORY]), flush=True)
+    print("\nper second (but memory), median; ratios are medians of each round's memory : other")
+    if as_json:
+        print(json.dumps(results))
+    return 0
+
+
+def _run_rows(rows: list[Row], rounds: int, seconds: float, results: dict[str, Samples]) -> None:
+    contenders = all_contenders()
     with tempfile.TemporaryDirectory(prefix="metastore-bench-") as folder:
         try:
             for contender in contenders:
                 contender.start(Path(folder))
             for row in rows:
+                if row.needs_keys:
+                    for contender in contenders:
+                        contender.fill(load.KEYS, load.key_of)
                 results[row.name] = _measure(contenders, row, rounds, seconds)
                 print(_line(row.name, results[row.name]), flush=True)
         finally:
             for contender in contenders:
                 contender.stop()
-    print("\noperations per second, median; ratios are medians of each round's ratio")
-    if as_json:
-        print(json.dumps(results))
-    return 0
+
+
+def _memory(count: int) -> Samples:
+    """Each cluster alone and new; what one node grew by."""
+    samples: Samples = {}
+    for contender in all_contenders():
+        with tempfile.TemporaryDirectory(prefix="metastore-bench-") as folder:
+            try:
+                contender.start(Path(folder))
+                before = contender.resident_bytes()
+                if contender.fill(count, b"bench/memory/%09d".__mod__):
+                    grown = contender.resident_bytes() - before
+                    samples[contender.name] = [grown / 1e6 * 1e6 / count]
+            finally:
+                contender.stop()
+    return samples
 
 
 def _measure(contenders: list[Contender], row: Row, rounds: int, seconds: float) -> Samples:
@@ -56,9 +89,9 @@ def _measure(contenders: list[Contender], row: Row, rounds: int, seconds: float)
 
 
 def _line(name: str, samples: Samples) -> str:
-    ours = samples["metastore"]
-    text = f"{name:24} metastore {statistics.median(ours):>10,.0f}"
-    for other in ("etcd", "pysyncobj"):
+    ours = samples["memory"]
+    text = f"{name:28} memory {statistics.median(ours):>10,.0f}"
+    for other in ("rocksdb", "etcd", "pysyncobj"):
         theirs = samples.get(other)
         if theirs:
             ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))

