@@ -1,118 +1,211 @@
 """etcd's key-value semantics, written once for all engines: what an operation does and answers.
 
-Reading order 7 of the engines. Deterministic: no clock, no chance, no hash order. Holds the newest
-record of every key only: a range at an older revision is answered as compacted, because this engine
-keeps no history; reads of the past and watches from the past need the history to be kept first.
-
-A record is the tuple that schema calls kv: (key, value, create_revision, mod_revision, version,
-lease).
+Reading order 6 of the engines; ranges.py and transactions.py are its larger halves. Deterministic:
+no clock, no chance, no hash order. Does not judge whether there is room (state.py does).
 """
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from metastore.transport.schema import (
-    COMPACTED,
-    FUTURE_REVISION,
-    KEY_NOT_PROVIDED,
-    Code,
-    Op,
-    Operation,
-    Result,
+from metastore.engines import transactions
+from metastore.engines.contract import Event
+from metastore.engines.ranges import read_range, select
+from metastore.engines.records import (
+    MOD,
+    RECORD_OVERHEAD_BYTES,
+    VERSION,
+    KeyValue,
+    Records,
+    record_bytes,
+    tombstone,
 )
-
-KeyValue: TypeAlias = tuple[bytes, bytes, int, int, int, int]
+from metastore.engines.refusals import (
+    COMPACTED_AWAY,
+    IGNORES,
+    IN_THE_FUTURE,
+    NO_KEY,
+    NO_SUCH_KEY,
+    NO_SUCH_LEASE,
+    put_refusal,
+)
+from metastore.transport.schema import Flag, Op, Operation, Result
 
 FIRST_REVISION = 1  # of an empty store; the first write is 2
-ALL_KEYS_FROM = b"\x00"  # as range_end: no end
+COMPACT_SLICE_CHANGES = 10_000  # of a compaction that is to be complete at once
 
-_OK = int(Code.OK)
-_PUT = int(Op.PUT)
-_NO_KEY: Result = (int(Code.INVALID_ARGUMENT), KEY_NOT_PROVIDED)
+_RANGE = int(Op.RANGE)
+_PREV_KV, _IGNORE_VALUE = int(Flag.PREV_KV), int(Flag.IGNORE_VALUE)
+_IGNORE_LEASE = int(Flag.IGNORE_LEASE)
 
 
-class Index(Protocol):
-    """Where an engine keeps its newest records, in key order. `get` answers None for an absent
-    key."""
+class LeaseKeys(Protocol):
+    """What the key space asks the leases, and tells them: which keys hang on which lease."""
 
-    def get(self, key: bytes, /) -> KeyValue | None: ...
-    def __len__(self) -> int: ...
-    def insert(self, key: bytes, record: KeyValue) -> None: ...
-    def replace(self, key: bytes, record: KeyValue) -> None: ...
-    def remove(self, key: bytes) -> None: ...
-    def count(self, start: bytes, end: bytes | None) -> int: ...
-    def select(self, start: bytes, end: bytes | None, limit: int) -> list[KeyValue]: ...
+    def exists(self, lease: int) -> bool: ...
+    def attach(self, lease: int, key: bytes) -> None: ...
+    def detach(self, lease: int, key: bytes) -> None: ...
 
 
 class KeySpace:
-    """The records of an index under one revision counter. Owned by one thread."""
+    """All versions of all keys under one revision counter. Owned by one thread.
 
-    __slots__ = ("index", "revision")
+    Methods that take an operation take a checked one (schema.decode_request) and answer with its
+    result. `events` None: nobody listens; else every version made is appended to it."""
 
-    def __init__(self, index: Index, revision: int = FIRST_REVISION) -> None:
-        self.index = index
+    __slots__ = (
+        *("_get", "_leases", "_physically_compacted", "_put", "compacted_revision"),
+        *("compaction_pauses", "events", "records", "revision", "size_bytes"),
+    )
+
+    def __init__(
+        self,
+        records: Records,
+        leases: LeaseKeys,
+        *,
+        revision: int = FIRST_REVISION,
+        compacted_revision: int = 0,
+        size_bytes: int = 0,
+    ) -> None:
+        self.records = records
         self.revision = revision
-
-    def execute(self, operations: Sequence[Operation]) -> list[Result]:
-        """Applies checked operations (schema.decode_request) in order, each at its own revision."""
-        results: list[Result] = []
-        for operation in operations:
-            if operation[0] == _PUT:
-                results.append(self.put(operation))
-            elif operation[0] == Op.DELETE_RANGE:
-                results.append(self.delete_range(operation))
-            else:
-                results.append(self.range(operation))
-        return results
+        self.compacted_revision = compacted_revision
+        self.size_bytes = size_bytes
+        self.events: list[Event] | None = None
+        self.compaction_pauses = 0  # how many readers need the old versions to stay where they are
+        self._physically_compacted = 0
+        self._leases = leases
+        self._get = records.get  # the hot path
+        self._put = records.put
 
     def put(self, operation: Operation) -> Result:
-        _, key, value, prev_kv = operation
-        if not key:
-            return _NO_KEY
-        self.revision = revision = self.revision + 1
-        previous = self.index.get(key)
+        _, key, _, lease, flags = operation
+        if flags or lease or not key:
+            refusal = put_refusal(operation) or self._put_problem(operation)
+            if refusal is not None:
+                return refusal
+        return self.put_at(operation, self.revision + 1)
+
+    def put_at(self, operation: Operation, revision: int) -> Result:
+        """A put with which nothing can be wrong, as part of `revision`: the next one, or the newest
+        while its transaction runs."""
+        _, key, value, lease, flags = operation
+        previous = self._get(key)
         if previous is None:
-            self.index.insert(key, (key, value, revision, revision, 1, 0))
-            return (_OK, revision, None)
-        record = (key, value, previous[2], revision, previous[4] + 1, 0)
-        self.index.replace(key, record)
-        return (_OK, revision, previous if prev_kv else None)
+            record: KeyValue = (key, value, revision, revision, 1, lease)
+            if lease:
+                self._leases.attach(lease, key)
+        else:
+            if flags & _IGNORE_VALUE:
+                value = previous[1]
+            if flags & _IGNORE_LEASE:
+                lease = previous[5]
+            elif lease != previous[5]:
+                self._move(key, previous[5], lease)
+            record = (key, value, previous[2], revision, previous[4] + 1, lease)
+        self._put(record, previous)
+        self.revision = revision
+        self.size_bytes += len(key) + len(value) + RECORD_OVERHEAD_BYTES
+        if self.events is not None:
+            self.events.append((record, previous))
+        return (0, revision, previous if flags & _PREV_KV else None)
+
+    def _put_problem(self, operation: Operation) -> Result | None:
+        """Why the state does not allow a well made put. (In a transaction etcd asks in the other
+        order.)"""
+        _, key, _, lease, flags = operation
+        if lease and not self._leases.exists(lease):
+            return NO_SUCH_LEASE
+        if flags & IGNORES and self._get(key) is None:
+            return NO_SUCH_KEY
+        return None
+
+    def _move(self, key: bytes, old: int, new: int) -> None:
+        if old:
+            self._leases.detach(old, key)
+        if new:
+            self._leases.attach(new, key)
 
     def delete_range(self, operation: Operation) -> Result:
-        """All keys of one delete go in one revision; a delete of nothing has no revision."""
-        _, key, range_end, prev_kv = operation
-        if not key:
-            return _NO_KEY
-        deleted = self._select(key, range_end, 0)
+        if not operation[1]:
+            return NO_KEY
+        return self.delete_range_at(operation, self.revision + 1)
+
+    def delete_range_at(self, operation: Operation, revision: int) -> Result:
+        """All keys of one delete go in one revision; a delete of nothing makes none."""
+        _, key, range_end, flags = operation
+        deleted = select(self.records, key, range_end)
+        self._delete(deleted, revision)
+        return (0, self.revision, len(deleted), deleted if flags & _PREV_KV else ())
+
+    def delete_keys(self, keys: Iterable[bytes]) -> int:
+        """Deletes those that exist, in key order and in one revision; answers how many."""
+        found = [self._get(key) for key in sorted(set(keys))]
+        deleted = [record for record in found if record is not None]
+        self._delete(deleted, self.revision + 1)
+        return len(deleted)
+
+    def _delete(self, deleted: list[KeyValue], revision: int) -> None:
+        for previous in deleted:
+            key, lease = previous[0], previous[5]
+            grave = tombstone(key, revision)
+            if lease:
+                self._leases.detach(lease, key)
+            self.records.delete(grave, previous)
+            self.size_bytes += record_bytes(grave)
+            if self.events is not None:
+                self.events.append((grave, previous))
         if deleted:
-            self.revision += 1
-        for record in deleted:
-            self.index.remove(record[0])
-        return (_OK, self.revision, len(deleted), deleted if prev_kv else ())
+            self.revision = revision
 
     def range(self, operation: Operation) -> Result:
-        _, key, range_end, limit, revision, keys_only, count_only = operation
+        """A RANGE or a FILTERED_RANGE. The records themselves are handed out, not copies."""
+        key, range_end, _, revision, flags = operation[1:6]
+        if not (range_end or revision or flags) and key and operation[0] == _RANGE:
+            record = self._get(key)
+            if record is None:
+                return (0, self.revision, (), False, 0)
+            return (0, self.revision, (record,), False, 1)
         if not key:
-            return _NO_KEY
+            return NO_KEY
         if revision > self.revision:
-            return (int(Code.OUT_OF_RANGE), FUTURE_REVISION)
-        if 0 < revision < self.revision:
-            return (int(Code.OUT_OF_RANGE), COMPACTED)
-        count = self._count(key, range_end)
-        if count_only:
-            return (_OK, self.revision, (), False, count)
-        found = self._select(key, range_end, limit)
-        if keys_only:
-            found = [(kv[0], b"", *kv[2:]) for kv in found]
-        return (_OK, self.revision, found, len(found) < count, count)
+            return IN_THE_FUTURE
+        if 0 < revision < self.compacted_revision:
+            return COMPACTED_AWAY
+        return read_range(self.records, operation, self.revision)
 
-    def _count(self, key: bytes, range_end: bytes) -> int:
-        if not range_end:
-            return 0 if self.index.get(key) is None else 1
-        return self.index.count(key, None if range_end == ALL_KEYS_FROM else range_end)
+    def txn(self, operation: Operation) -> Result:
+        return transactions.execute(self, operation, self._leases.exists)
 
-    def _select(self, key: bytes, range_end: bytes, limit: int) -> list[KeyValue]:
-        if not range_end:
-            record = self.index.get(key)
-            return [] if record is None else [record]
-        return self.index.select(key, None if range_end == ALL_KEYS_FROM else range_end, limit)
+    def compact(self, operation: Operation) -> Result:
+        """Forbids reading before a revision; what that makes invisible goes later, by compact_step,
+        or at once if the operation says so."""
+        _, revision, is_physical = operation
+        if revision <= self.compacted_revision:
+            return COMPACTED_AWAY
+        if revision > self.revision:
+            return IN_THE_FUTURE
+        self.compacted_revision = revision
+        while is_physical and self.compact_step(COMPACT_SLICE_CHANGES):
+            pass
+        return (0, self.revision)
+
+    def compact_step(self, changes_max: int) -> bool:
+        """One slice of the physical compaction; whether there is more to do now. Does nothing while
+        `compaction_pauses`."""
+        if self._physically_compacted == self.compacted_revision or self.compaction_pauses:
+            return False
+        revision = self.compacted_revision
+        is_done, freed = self.records.compact(revision, changes_max)
+        self.size_bytes -= freed
+        if is_done:
+            self._physically_compacted = revision
+        return not is_done
+
+    def history(self, first: int, last: int) -> Iterator[Event]:
+        """Events with first <= revision <= last, as contract.Store says. What was before the
+        compacted revision is None, whether or not it is still there."""
+        for record in self.records.changes(first, last):
+            previous = None
+            if record[MOD] > self.compacted_revision:
+                previous = self.records.get_at(record[0], record[MOD] - 1)
+            yield record, previous if previous is not None and previous[VERSION] else None
