@@ -105,10 +105,13 @@ class Leases:
         self._note(lease, renewed)
         return renewed.ttl_s
 
-    def set_remaining(self, lease: int, remaining_s: int) -> None:
-        """A lease that is not there is passed over, and a remainder that would prolong it."""
+    def set_remaining(self, lease: int, renewals: int, remaining_s: int) -> None:
+        """Passed over: a lease that is not there or was renewed since the leader looked (it has its
+        whole ttl again), and a remainder that would prolong it."""
         kept = self._leases.get(lease)
-        if kept is not None and 0 < remaining_s < kept.to_live_s:
+        if kept is None or kept.renewals != renewals:
+            return
+        if 0 < remaining_s < kept.to_live_s:
             kept.remaining_s = remaining_s
             self._note(lease, kept)
 
@@ -215,8 +218,7 @@ class LeaseOperations:
             self._end(lease)
 
     def set_remaining(self, operation: Operation) -> None:
-        _, lease, remaining_s = operation
-        self._leases.set_remaining(lease, remaining_s)
+        self._leases.set_remaining(*operation[1:])
 
     def _end(self, lease: int) -> None:
         """All keys go in one revision, in sorted order."""

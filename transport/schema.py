@@ -77,7 +77,7 @@ class Op(IntEnum):
     ALARMS = shapes.ALARMS
     # Proposed by the leader itself, see encode_internal:
     LEASE_EXPIRE = shapes.LEASE_EXPIRE  # [LEASE_EXPIRE, lease, renewals seen by the leader]
-    LEASE_CHECKPOINT = shapes.LEASE_CHECKPOINT  # [LEASE_CHECKPOINT, lease, remaining_s]
+    LEASE_CHECKPOINT = shapes.LEASE_CHECKPOINT  # [LEASE_CHECKPOINT, lease, renewals, remaining_s]
     ALARM = shapes.ALARM  # [ALARM, alarm, is_on]
 
 

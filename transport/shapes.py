@@ -37,7 +37,7 @@ SHAPES: dict[int, tuple[type, ...]] = {
 # Of the leader's own entries only (schema.encode_internal); no client can send them.
 INTERNAL_SHAPES: dict[int, tuple[type, ...]] = {
     LEASE_EXPIRE: (int, int, int),
-    LEASE_CHECKPOINT: (int, int, int),
+    LEASE_CHECKPOINT: (int, int, int, int),
     ALARM: (int, int, bool),
     COMPACT: SHAPES[COMPACT],
 }
