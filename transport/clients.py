@@ -5,6 +5,7 @@ answered here, so that the loop sees only frames that keep the protocol.
 """
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, NamedTuple
 
 import zmq
@@ -22,9 +23,20 @@ MALFORMED = "malformed"
 _NOBLOCK = int(zmq.NOBLOCK)
 
 
+class Delivery(Enum):
+    """What became of a reply; true if it was sent."""
+
+    SENT = "sent"
+    SLOW = SLOW
+    GONE = GONE
+
+    def __bool__(self) -> bool:
+        return self is Delivery.SENT
+
+
 class ClientMessage(NamedTuple):
     identity: bytes  # opaque; where the reply goes
-    frame: ClientFrame  # envelope.Hello or envelope.Request
+    frame: ClientFrame
 
 
 class ClientServer:
@@ -80,20 +92,21 @@ class ClientServer:
         self._dropped.count(ANYBODY, MALFORMED)
         self.reply(identity, (encode_error(error.request_id, error.code, error.reason),))
 
-    def reply(self, identity: bytes, frames: Sequence[bytes]) -> bool:
-        """One message with these frames. False: dropped and counted; the client will time out."""
+    def reply(self, identity: bytes, frames: Sequence[bytes]) -> Delivery:
+        """One message with these frames. If not sent, it is dropped and counted; who waits for an
+        answer will time out, a watch can be carried on with later."""
         try:
             send_frames(self._router, (identity, *frames))
         except zmq.Again:
             self._dropped.count(ANYBODY, SLOW)
-            return False
+            return Delivery.SLOW
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self._dropped.count(ANYBODY, GONE)
-            return False
+            return Delivery.GONE
         self._replied_count += len(frames)
-        return True
+        return Delivery.SENT
 
     def counters(self) -> dict[str, Any]:
         """{"received": frames, "replied": frames, "dropped": {reason: count}}; a copy."""

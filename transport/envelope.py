@@ -8,42 +8,34 @@ raises Malformed, never anything else, whatever the bytes.
     REQUEST  client  [v, 2, id, read_level, request]
     RESULTS  node    [v, 2, id, results]
     ERROR    node    [v, 9, id, code, message, leader_id]
+
+The frames of watches are in watch_frames.py; they are told apart here.
 """
 
 import struct
 from collections.abc import Iterable
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
-import msgpack
-
 from metastore.transport.errors import Malformed
+from metastore.transport.framing import PROTOCOL_VERSION as PROTOCOL_VERSION
+from metastore.transport.framing import REQUEST_ID_MAX as REQUEST_ID_MAX
+from metastore.transport.framing import ErrorCode as ErrorCode
+from metastore.transport.framing import Kind, check_shape, decode_array, pack
 from metastore.transport.limits import ANSWER_FRAME_BYTES_MAX, CLIENT_FRAME_BYTES_MAX
 from metastore.transport.schema import REQUEST_BYTES_MAX
-
-PROTOCOL_VERSION = 1
-REQUEST_ID_MAX = (1 << 64) - 1
-
-
-class Kind(IntEnum):
-    HELLO = 1  # and WELCOME, its answer
-    REQUEST = 2  # and RESULTS, its answer
-    ERROR = 9
+from metastore.transport.watch_frames import (
+    ClientWatchFrame,
+    NodeWatchFrame,
+    decode_client_watch_frame,
+    decode_node_watch_frame,
+)
 
 
 class ReadLevel(IntEnum):
     LINEARIZABLE = 0
     LEASE = 1
     LOCAL = 2
-
-
-class ErrorCode(StrEnum):
-    NOT_LEADER = "not_leader"
-    UNAVAILABLE = "unavailable"
-    OUTCOME_UNKNOWN = "outcome_unknown"
-    INVALID = "invalid"
-    WRONG_CLUSTER = "wrong_cluster"
-    WRONG_VERSION = "wrong_version"
 
 
 class Hello(NamedTuple):
@@ -83,8 +75,8 @@ class Error(NamedTuple):
     leader_id: int
 
 
-ClientFrame: TypeAlias = Hello | Request
-NodeFrame: TypeAlias = Welcome | Results | Error
+ClientFrame: TypeAlias = Hello | Request | ClientWatchFrame
+NodeFrame: TypeAlias = Welcome | Results | Error | NodeWatchFrame
 
 # The two frames of the hot path are packed by hand, as the msgpack that they are: a fixed array,
 # the id as uint 64, the bytes as bin 32. A packer per frame costs more than the rest of a reply.
@@ -127,7 +119,7 @@ def encode_results_frame(request_id: int, results: bytes) -> bytes:
 
 
 def encode_hello(request_id: int, cluster_id: int = 0) -> bytes:
-    return _pack((PROTOCOL_VERSION, Kind.HELLO, request_id, cluster_id))
+    return pack((PROTOCOL_VERSION, Kind.HELLO, request_id, cluster_id))
 
 
 def encode_welcome(
@@ -139,15 +131,11 @@ def encode_welcome(
 ) -> bytes:
     """Members: (node_id, client address, status address)."""
     fields = (request_id, cluster_id, node_id, leader_id, [tuple(m) for m in members])
-    return _pack((PROTOCOL_VERSION, Kind.HELLO, *fields))
+    return pack((PROTOCOL_VERSION, Kind.HELLO, *fields))
 
 
 def encode_error(request_id: int, code: str, message: str, leader_id: int = 0) -> bytes:
-    return _pack((PROTOCOL_VERSION, Kind.ERROR, request_id, str(code), message, leader_id))
-
-
-def _pack(value: tuple[Any, ...]) -> bytes:
-    return msgpack.packb(value)  # type: ignore[no-any-return]
+    return pack((PROTOCOL_VERSION, Kind.ERROR, request_id, str(code), message, leader_id))
 
 
 def decode_client_frame(data: bytes) -> ClientFrame:
@@ -162,70 +150,42 @@ def decode_client_frame(data: bytes) -> ClientFrame:
             and read_level <= _READ_LEVEL_MAX
         ):
             return Request(request_id, read_level, data[_REQUEST.size :])
-    fields = _decode_array(data, CLIENT_FRAME_BYTES_MAX)
+    fields = decode_array(data, CLIENT_FRAME_BYTES_MAX)
     kind, request_id = fields[1], fields[2]
     if kind == Kind.REQUEST:
-        _check_shape(fields, (int, bytes))
+        check_shape(fields, (int, bytes))
         if not 0 <= fields[3] <= ReadLevel.LOCAL:
             raise Malformed(f"unknown read level {fields[3]}", request_id)
         if len(fields[4]) > REQUEST_BYTES_MAX:
             raise Malformed(f"request over {REQUEST_BYTES_MAX} bytes", request_id)
         return Request(request_id, fields[3], fields[4])
     if kind == Kind.HELLO:
-        _check_shape(fields, (int,))
+        check_shape(fields, (int,))
         return Hello(request_id, fields[3])
+    watch_frame = decode_client_watch_frame(fields)
+    if watch_frame is not None:
+        return watch_frame
     raise Malformed(f"unknown kind {kind}", request_id)
 
 
 def decode_node_frame(data: bytes) -> NodeFrame:
     """What a client gets. Raises Malformed."""
-    fields = _decode_array(data, ANSWER_FRAME_BYTES_MAX)
+    fields = decode_array(data, ANSWER_FRAME_BYTES_MAX)
     kind, request_id = fields[1], fields[2]
     if kind == Kind.REQUEST:
-        _check_shape(fields, (bytes,))
+        check_shape(fields, (bytes,))
         return Results(request_id, fields[3])
     if kind == Kind.ERROR:
-        _check_shape(fields, (str, str, int))
+        check_shape(fields, (str, str, int))
         return Error(*fields[2:])
     if kind == Kind.HELLO:
-        _check_shape(fields, (int, int, int, tuple))
+        check_shape(fields, (int, int, int, tuple))
         members = tuple(_decode_member(member, request_id) for member in fields[6])
         return Welcome(request_id, fields[3], fields[4], fields[5], members)
+    watch_frame = decode_node_watch_frame(fields)
+    if watch_frame is not None:
+        return watch_frame
     raise Malformed(f"unknown kind {kind}", request_id)
-
-
-def _decode_array(data: bytes, bytes_max: int) -> tuple[Any, ...]:
-    """At least (version, kind, request_id), these three checked."""
-    if len(data) > bytes_max:
-        raise Malformed(f"frame over {bytes_max} bytes")
-    try:
-        fields = msgpack.unpackb(data, use_list=False)
-    except Exception as error:  # the decoder's own errors have no common base
-        raise Malformed(f"not msgpack: {type(error).__name__}") from None
-    if type(fields) is not tuple or not fields or type(fields[0]) is not int:
-        raise Malformed("a frame is an array that starts with the protocol version")
-    request_id = fields[2] if len(fields) > 2 and type(fields[2]) is int else 0
-    if not 0 <= request_id <= REQUEST_ID_MAX:
-        raise Malformed("a request id is not negative")
-    if fields[0] != PROTOCOL_VERSION:
-        raise Malformed(
-            f"protocol version {fields[0]}, this node speaks {PROTOCOL_VERSION}",
-            request_id,
-            ErrorCode.WRONG_VERSION,
-        )
-    if len(fields) < 3 or type(fields[1]) is not int or type(fields[2]) is not int:
-        raise Malformed("a frame is an array [version, kind, request id, ...]", request_id)
-    return fields
-
-
-def _check_shape(fields: tuple[Any, ...], shape: tuple[type, ...]) -> None:
-    if len(fields) != 3 + len(shape):
-        raise Malformed(f"kind {fields[1]} has {3 + len(shape)} fields", fields[2])
-    for value, expected in zip(fields[3:], shape, strict=True):
-        # `type`, not isinstance: a bool is no number here.
-        if type(value) is not expected:
-            found = type(value).__name__
-            raise Malformed(f"{found} where {expected.__name__} belongs", fields[2])
 
 
 def _decode_member(member: Any, request_id: int) -> MemberAddresses:

@@ -10,7 +10,14 @@ import pytest
 import zmq
 
 from metastore.transport import limits
-from metastore.transport.clients import GONE, MALFORMED, SLOW, ClientMessage, ClientServer
+from metastore.transport.clients import (
+    GONE,
+    MALFORMED,
+    SLOW,
+    ClientMessage,
+    ClientServer,
+    Delivery,
+)
 from metastore.transport.envelope import (
     Error,
     Hello,
@@ -143,7 +150,7 @@ def test_an_answer_to_a_client_that_left_is_dropped_and_counted(
     client.close(0)
     eventually(lambda: not server.reply(identity, [b"x"]))
     assert server.counters()["dropped"] == {GONE: 1}
-    assert not server.reply(b"nobody", [b"x"])
+    assert server.reply(b"nobody", [b"x"]) is Delivery.GONE
 
 
 def test_answers_to_a_client_that_does_not_read_are_bounded_and_counted(
@@ -153,7 +160,7 @@ def test_answers_to_a_client_that_does_not_read_are_bounded_and_counted(
     client.setsockopt(zmq.RCVHWM, 1)
     client.send(encode_hello(1))
     identity = receive(server, eventually)[0].identity
-    eventually(lambda: not server.reply(identity, [bytes(256 << 10)]))
+    eventually(lambda: server.reply(identity, [bytes(256 << 10)]) is Delivery.SLOW)
     assert server.counters()["dropped"] == {SLOW: 1}
     raw(server.address).send(encode_hello(2))
     assert receive(server, eventually)[0].frame == Hello(2, 0)
