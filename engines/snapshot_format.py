@@ -11,8 +11,8 @@ whoever must not act on half a file reads it to its end first (`verify`).
     FOOTER    [keys, versions, bytes of the versions]
 
 Blocks (snapshot_blocks.py) stand in this order; of VERSIONS, ORDER and FACTS there are as many as
-it takes, and nothing follows the footer. Only what can still be asked for is written (`visible`),
-whatever an engine still holds.
+it takes, and nothing follows the footer. Only what can still be asked for is written (visible, in
+hashing.py), whatever an engine still holds.
 """
 
 import time
@@ -24,7 +24,8 @@ from typing import Any, Self, TypeAlias
 
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.files import Files
-from metastore.engines.records import KEY, MOD, VERSION, KeyValue, record_bytes
+from metastore.engines.hashing import visible
+from metastore.engines.records import KeyValue, record_bytes
 from metastore.engines.snapshot_blocks import BlockReader, encode_blocks
 
 # A block is packed without letting another thread run: well under a millisecond.
@@ -96,38 +97,6 @@ def write_snapshot(
             files.remove(aside)
         raise
     files.sync_directory(path.parent)
-
-
-def visible(versions: Sequence[KeyValue], compacted: int, revision: int) -> Sequence[KeyValue]:
-    """Of one key's versions by ascending revision, those that a read or a watch can still ask for
-    at compacted..revision: all younger than `compacted`, and the newest one that is not, unless it
-    is a tombstone of before."""
-    if len(versions) == 1 and compacted < versions[0][MOD] <= revision:
-        return versions
-    kept: list[KeyValue] = []
-    for record in versions:
-        if record[MOD] > revision:
-            break
-        if record[MOD] <= compacted:
-            kept.clear()
-        kept.append(record)
-    if kept and kept[0][MOD] < compacted and kept[0][VERSION] == 0:
-        del kept[0]
-    return kept
-
-
-def shared_revisions(changes: Iterable[KeyValue]) -> Iterator[Order]:
-    """The ORDER that goes with these changes: of the revisions that several of them share."""
-    revision = 0
-    keys: list[bytes] = []
-    for record in changes:
-        if record[MOD] != revision:
-            if len(keys) > 1:
-                yield revision, keys
-            revision, keys = record[MOD], []
-        keys.append(record[KEY])
-    if len(keys) > 1:
-        yield revision, keys
 
 
 def verify(path: Path, files: Files) -> SnapshotHeader:

@@ -1,8 +1,10 @@
-"""What the engines' tests share: a file system in memory that forgets, fails and fills up."""
+"""What the engines' tests share: a file system in memory that forgets, fails and fills up; stores
+of every engine; and this folder on sys.path, for `engines_under_test`."""
 
 import errno
 import io
 import random
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any, BinaryIO
 import pytest
 
 from metastore.engines.files import Files
-from metastore.engines.memory.store import MemoryStore
+
+_HERE = str(Path(__file__).resolve().parent)
+if _HERE not in sys.path:
+    sys.path.append(_HERE)
+from engines_under_test import ENGINES, OPEN  # noqa: E402  (needs the line above)
 
 PAGE_BYTES = 512
-# Every engine goes through the whole contract suite.
-ENGINES: dict[str, Callable[..., Any]] = {"memory": MemoryStore}
-OPEN = Callable[..., Any]
 
 
 class PowerLoss(BaseException):
@@ -173,14 +176,17 @@ def power_cuts() -> Callable[[LossyFiles, Callable[[], object]], bool]:
 
 @pytest.fixture(params=ENGINES)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OPEN]:
-    opened: list[Any] = []
+    """Opens a store of the engine under a name; one that was open under it is closed before."""
+    opened: dict[str, Any] = {}
 
-    def open_(name: str = "data", **arguments: Any) -> Any:
-        opened.append(ENGINES[request.param](tmp_path / name, node_id=7, **arguments))
-        return opened[-1]
+    def open_(name: str = "data", engine: str = request.param, **arguments: Any) -> Any:
+        if name in opened:
+            opened.pop(name).close()
+        opened[name] = ENGINES[engine](tmp_path / name, node_id=7, **arguments)
+        return opened[name]
 
     yield open_
-    for store in opened:
+    for store in opened.values():
         store.close()
 
 
