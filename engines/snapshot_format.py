@@ -19,13 +19,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.files import Files
 from metastore.engines.hashing import visible
-from metastore.engines.records import KeyValue, record_bytes
+from metastore.engines.records import KEY, MOD, KeyValue, record_bytes
 from metastore.engines.snapshot_blocks import BlockReader, encode_blocks
 
 # A block is packed without letting another thread run: well under a millisecond.
@@ -97,6 +99,14 @@ def write_snapshot(
             files.remove(aside)
         raise
     files.sync_directory(path.parent)
+
+
+def shared_revisions(changes: Iterable[KeyValue]) -> Iterator[Order]:
+    """The ORDER that goes with these changes (by revision): of the revisions that several share."""
+    for revision, group in groupby(changes, key=itemgetter(MOD)):
+        keys = [record[KEY] for record in group]
+        if len(keys) > 1:
+            yield revision, keys
 
 
 def verify(path: Path, files: Files) -> SnapshotHeader:

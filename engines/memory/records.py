@@ -8,11 +8,12 @@ more, and the order of two steps in `put` and `delete` is what makes that right.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import groupby, islice
+from itertools import islice
 from operator import itemgetter
 
 from metastore.engines.memory.key_order import KeyOrder
 from metastore.engines.records import MOD, VERSION, KeyValue, record_bytes
+from metastore.engines.snapshot_format import Order, shared_revisions
 
 _mod = itemgetter(MOD)
 
@@ -204,12 +205,9 @@ class FrozenRecords:
                 versions.pop()
             yield versions
 
-    def order(self, first: int) -> Iterator[tuple[int, list[bytes]]]:
+    def order(self, first: int) -> Iterator[Order]:
         """The revisions from `first` on that changed more than one key, and those keys in the order
         of their changes."""
         changes, low, high = self._changes
         places = range(bisect_left(changes, first, low, high, key=_mod), high)
-        for revision, group in groupby((changes[place] for place in places), key=_mod):
-            keys = [record[0] for record in group]
-            if len(keys) > 1:
-                yield revision, keys
+        return shared_revisions(changes[place] for place in places)

@@ -12,21 +12,17 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+from metastore.engines.background import BackgroundWork
 from metastore.engines.contract import (
-    STANDALONE,
     Applied,
-    Event,
-    LeaseChange,
     LogEntry,
     RaftNode,
-    RaftStatus,
     SnapshotMeta,
     StorageDamaged,
     StorageFailed,
 )
 from metastore.engines.files import Files
 from metastore.engines.hash_replies import hash_reply
-from metastore.engines.memory.background import BackgroundWork
 from metastore.engines.memory.loading import Loaded, empty_state, load_state
 from metastore.engines.memory.snapshot_files import (
     adopt_snapshot,
@@ -37,13 +33,14 @@ from metastore.engines.memory.snapshot_files import (
     snapshot_name,
 )
 from metastore.engines.snapshot_format import SnapshotHeader, write_snapshot
+from metastore.engines.state_store import StateStore
 
 T = TypeVar("T")
 
 _WRITER, _HASHER = "snapshot-writer", "hasher"
 
 
-class MemoryStore:
+class MemoryStore(StateStore):
     """Implements contract.Store. Opening loads the newest snapshot; raises StorageDamaged if it is
     not whole (an older one is no substitute: the log between them may be gone), StorageFailed."""
 
@@ -57,12 +54,8 @@ class MemoryStore:
     ) -> None:
         self._directory = Path(directory)
         self._files = files if files is not None else Files()
-        self._node_id = node_id
-        self._raft = raft
-        _, self._records, self._state = empty_state()
-        self._index = self._term = 0  # of the last applied entry
-        self._configuration = b""
-        self._gone_leases: list[LeaseChange] = []  # with the state that was replaced
+        _, self._records, state = empty_state()
+        super().__init__(node_id, raft, state)
         self._latest: SnapshotMeta | None = None
         self._prepared: tuple[Path, Loaded] | None = None
         self._work = BackgroundWork()
@@ -74,64 +67,21 @@ class MemoryStore:
         except OSError as error:
             raise StorageFailed(f"loading the snapshot in {directory}: {error}") from error
 
-    def set_raft_node(self, node: RaftNode) -> None:
-        self._raft = node
-
-    def get_raft_status(self) -> RaftStatus:
-        """The node's own status; without a node, that of a store that stands alone."""
-        if self._raft is not None:
-            return self._raft.status()
-        applied = self._index
-        return RaftStatus(self._node_id, 0, 0, STANDALONE, applied, applied)
-
-    @property
-    def applied(self) -> SnapshotMeta:
-        return SnapshotMeta(self._index, self._term, self._configuration)
-
-    @property
-    def last_applied(self) -> int:
-        return self._index
-
-    @property
-    def revision(self) -> int:
-        return self._state.keys.revision
-
-    @property
-    def compacted_revision(self) -> int:
-        return self._state.keys.compacted_revision
-
-    @property
-    def key_count(self) -> int:
-        return len(self._records)
-
-    @property
-    def size_bytes(self) -> int:
-        return self._state.keys.size_bytes
-
-    @property
-    def alarms(self) -> Sequence[int]:
-        return self._state.alarms.as_tuple()
-
     def apply(self, entries: Sequence[LogEntry]) -> Sequence[Applied]:
         """Raises StorageFailed on an entry that is not the next one: applying it, or applying one
         twice, would make this replica another than the rest."""
         applied = []
         for entry in entries:
-            self._check_next(entry.index)
+            self._check_next(entry.index, self._applied.index)
             replies = self._state.apply(entry)
-            self._index, self._term = entry.index, entry.term
+            self._applied = SnapshotMeta(entry.index, entry.term, self._applied.configuration)
             applied.append(Applied(entry.index, replies))
         return applied
 
     def skip(self, index: int, term: int, configuration: bytes) -> None:
         """Raises StorageFailed as `apply` does. An empty configuration changes none."""
-        self._check_next(index)
-        self._index, self._term = index, term
-        if configuration:
-            self._configuration = configuration
-
-    def read(self, request: bytes) -> bytes:
-        return self._state.read(request)
+        self._check_next(index, self._applied.index)
+        self._applied = SnapshotMeta(index, term, configuration or self._applied.configuration)
 
     def hash_at(self, revision: int, done: Callable[[bytes], None]) -> None:
         keys = self._state.keys
@@ -139,38 +89,6 @@ class MemoryStore:
         revisions = (revision, keys.compacted_revision, keys.revision)
         work = partial(hash_reply, versions, *revisions, self._work.is_closing)
         self._start(_HASHER, work, done)
-
-    # What changed
-
-    def collect_events(self, wanted: bool) -> None:
-        keys = self._state.keys
-        if not wanted:
-            keys.events = None
-        elif keys.events is None:
-            keys.events = []
-
-    def take_events(self) -> Sequence[Event]:
-        keys = self._state.keys
-        events = keys.events
-        if not events:
-            return ()
-        keys.events = []
-        return events
-
-    def take_lease_changes(self) -> Sequence[LeaseChange]:
-        changes = [*self._gone_leases, *self._state.take_lease_changes()]
-        self._gone_leases.clear()
-        return changes
-
-    def set_lease_clock(self, remaining_s: Callable[[int], int]) -> None:
-        self._state.remaining_s = remaining_s
-
-    def lease_renewals(self, lease: int) -> int:
-        found = self._state.leases.get(lease)
-        return 0 if found is None else found.renewals
-
-    def history(self, first: int, last: int) -> Iterator[Event]:
-        return self._state.keys.history(first, last)
 
     def compact_step(self, changes_max: int) -> bool:
         return self._state.keys.compact_step(changes_max)
@@ -216,8 +134,8 @@ class MemoryStore:
 
     def install_snapshot(self, meta: SnapshotMeta, received: Path) -> None:
         """Prepares what is not the prepared one."""
-        if meta.index < self._index:
-            raise ValueError(f"snapshot {meta.index} is behind the state at {self._index}")
+        if meta.index < self.last_applied:
+            raise ValueError(f"snapshot {meta.index} is behind the state at {self.last_applied}")
         path, loaded = self._prepared or (None, None)
         if loaded is None or (path, loaded.meta) != (received, meta):
             loaded = self._load_received(meta, received)
@@ -229,7 +147,7 @@ class MemoryStore:
         except OSError as error:
             raise StorageFailed(f"installing the snapshot {received}: {error}") from error
         self._prepared = None
-        self._become(loaded)
+        self._replace(loaded)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         return iter([record[:2] for record in self._records.select(b"", None, 0)])
@@ -247,7 +165,7 @@ class MemoryStore:
             if snapshot_name(loaded.meta) != found[-1].name:
                 raise StorageDamaged(f"{found[-1]}: holds {loaded.meta}")
             self._latest = loaded.meta
-            self._become(loaded)
+            self._replace(loaded)
 
     def _load_received(self, meta: SnapshotMeta, received: Path) -> Loaded:
         try:
@@ -259,20 +177,9 @@ class MemoryStore:
             raise StorageDamaged(f"{received}: holds {loaded.meta}, not {meta}")
         return loaded
 
-    def _become(self, loaded: Loaded) -> None:
-        before = self._state
-        meta, self._records, state = loaded
-        state.remaining_s = before.remaining_s
-        state.keys.events = None if before.keys.events is None else []
-        self._gone_leases = [
-            LeaseChange(lease, 0) for lease in before.leases.ids() if not state.leases.exists(lease)
-        ]
-        self._state = state
-        self._index, self._term, self._configuration = meta.index, meta.term, meta.configuration
-
-    def _check_next(self, index: int) -> None:
-        if index != self._index + 1:
-            raise StorageFailed(f"entry {index} is not the one after {self._index}")
+    def _replace(self, loaded: Loaded) -> None:
+        self._records = loaded.records
+        self._become(loaded.meta, loaded.state)
 
     def _start(self, name: str, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Work on the records frozen just now: what compaction took would be missing from them."""

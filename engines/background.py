@@ -1,6 +1,6 @@
 """Threads that work on a frozen state while the loop goes on: one for each piece of work.
 
-Reading order 15 of the engines. Knows neither snapshots nor hashes; work must not raise, and looks
+Reading order 9 of the engines. Knows neither snapshots nor hashes; work must not raise, and looks
 at `is_closing` from time to time.
 """
 
