@@ -6,7 +6,6 @@ Reading order 16. Knows no Raft: whether a snapshot is wanted is the caller's `a
 
 import logging
 import shutil
-import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +31,15 @@ from metastore.transport.handshake import (
     encode_header,
 )
 from metastore.transport.incoming import IncomingFile, clean_directory
+from metastore.transport.preparation import Preparation
 from metastore.transport.snapshot_sender import SnapshotSender
-from metastore.transport.sockets import Context, inproc_address, open_router
+from metastore.transport.socket_thread import Died, SocketThread
+from metastore.transport.sockets import Context, open_router
 
 __all__ = ["SnapshotReceiver", "SnapshotSender"]
 
 _log = logging.getLogger("metastore.transport.chunks")
+_PREPARING_POLL_MS = 20
 
 
 class _Active(NamedTuple):
@@ -50,12 +52,23 @@ class _Active(NamedTuple):
     file: IncomingFile
 
 
+class _Preparing(NamedTuple):
+    """A whole file on its way from the wire to the store."""
+
+    active: _Active
+    path: Path
+    work: Preparation
+
+
 class SnapshotReceiver:
     """Listens from the constructor on; raises BindFailed, or OSError for the directory.
 
-    Both callbacks run on the receiver's thread and must not wait: `accept(sender, meta)` says
-    whether this snapshot is wanted now from this node; `on_received(sender, meta, path)` hands over
-    a whole, synced file, which then belongs to the callee. A newer accepted offer takes over."""
+    `accept(sender, meta)` and `on_received(sender, meta, path)` run on the receiver's thread and
+    must not wait: the first says whether this snapshot is wanted now from this node, the second
+    hands over a whole, synced and prepared file, which then belongs to the callee. Between the two,
+    `prepare(sender, meta, path)` runs on another thread for as long as it likes; a file for which
+    it raises is deleted and its sender is told. A newer accepted offer takes over, but not while a
+    file is being prepared. `died` hears what ended the thread, unless it was `close`."""
 
     def __init__(
         self,
@@ -65,17 +78,21 @@ class SnapshotReceiver:
         bind: str,
         directory: Path,
         accept: Callable[[int, dict[str, Any]], bool],
+        prepare: Callable[[int, dict[str, Any], Path], None],
         on_received: Callable[[int, dict[str, Any], Path], None],
         context: Context,
+        died: Died,
     ) -> None:
         clean_directory(directory)
         self._header = encode_header(Header(cluster_id, node_id, incarnation))
         self._admission = Admission(cluster_id, node_id, ())
         self._directory = directory
         self._accept = accept
+        self._prepare = prepare
         self._on_received = on_received
         self._counters = Counters()
         self._active: _Active | None = None
+        self._preparing: _Preparing | None = None
         self._done: Offer | None = None
         self._rewound_to = -1
         self._router, self.address = open_router(
@@ -85,39 +102,34 @@ class SnapshotReceiver:
             send_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
             receive_max=limits.SNAPSHOT_WINDOW_CHUNKS,
         )
-        stop_endpoint = inproc_address("snapshot-stop")
-        self._stop_receiver = context.socket(zmq.PAIR)
-        self._stop_receiver.bind(stop_endpoint)
-        self._stop_sender = context.socket(zmq.PAIR)
-        self._stop_sender.connect(stop_endpoint)
-        self._thread = threading.Thread(target=self._run, name="snapshot-receiver", daemon=True)
+        self._thread = SocketThread(
+            context,
+            self._router,
+            "snapshot-receiver",
+            self._serve,
+            died,
+            wait_ms=lambda: None if self._preparing is None else _PREPARING_POLL_MS,
+            finish=self._finish,
+        )
         self._thread.start()
 
     def counters(self) -> dict[str, int]:
-        """{"received" | "resumed" | "declined" | "bad chunk" | a refusal: count}; a copy."""
+        """{"received" | "resumed" | "refused" | "declined" | "bad chunk" | why an offer was
+        refused: count}; a copy."""
         return self._counters.as_dict().get(ANYBODY, {})
 
     def close(self) -> None:
         """Stops the thread and frees the port; a partial file stays for resuming. Safe twice."""
-        if self._thread.is_alive():
-            self._stop_sender.send(b"")
-            self._thread.join()
-        self._stop_sender.close(0)
+        self._thread.close()
 
-    def _run(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._stop_receiver, zmq.POLLIN)
-        try:
-            while True:
-                ready = dict(poller.poll())
-                if self._stop_receiver in ready:
-                    return
-                self._receive_one()
-        finally:
-            self._drop_active()
-            self._router.close(0)
-            self._stop_receiver.close(0)
+    def _finish(self) -> None:
+        self._drop_active()
+        if self._preparing is not None:  # the store closes next, so it should not be in use
+            self._preparing.work.wait(limits.SNAPSHOT_CLOSE_MS / 1000)
+
+    def _serve(self) -> None:
+        self._maybe_hand_over()
+        self._receive_one()
 
     def _receive_one(self) -> None:
         try:
@@ -144,9 +156,14 @@ class SnapshotReceiver:
             # The first answer was lost. Asking `accept` again would decline what is installed.
             self._answer(identity, FrameKind.DONE, offer.transfer_id)
             return
+        if self._is_being_prepared(identity, offer):
+            return
         sender = self._admit(header, offer)
         if isinstance(sender, str):
             self._decline(identity, offer.transfer_id, sender)
+            return
+        if self._preparing is not None:
+            self._decline(identity, offer.transfer_id, "another snapshot is being prepared")
             return
         active = self._active
         if active is not None and active.offer == offer:
@@ -155,6 +172,16 @@ class SnapshotReceiver:
             self._begin(identity, header, sender, offer)
         self._rewind(force=True)
         self._maybe_finish()
+
+    def _is_being_prepared(self, identity: bytes, offer: Offer) -> bool:
+        """Then the answer, once a second as long as the sender asks, tells it not to give up."""
+        preparing = self._preparing
+        if preparing is None or preparing.active.offer != offer:
+            return False
+        active = preparing.active._replace(identity=identity)
+        self._preparing = preparing._replace(active=active)
+        self._answer(identity, FrameKind.PROGRESS, offer.transfer_id, offer.size, True)
+        return True
 
     def _admit(self, header: bytes, offer: Offer) -> int | str:
         """The sender's id, or why not."""
@@ -220,9 +247,24 @@ class SnapshotReceiver:
         if whole is None:
             self._decline(active.identity, active.offer.transfer_id, "the file's digest differs")
             return
+        work = Preparation(lambda: self._prepare(active.sender, active.offer.meta, whole))
+        self._preparing = _Preparing(active, whole, work)
+
+    def _maybe_hand_over(self) -> None:
+        preparing = self._preparing
+        if preparing is None or not preparing.work.is_done:
+            return
+        self._preparing = None
+        active, path, work = preparing
+        if work.failure:
+            _log.error("a received snapshot was refused: %s", work.failure)
+            path.unlink(missing_ok=True)
+            self._count("refused")
+            self._decline(active.identity, active.offer.transfer_id, work.failure)
+            return
         self._done = active.offer
         self._count("received")
-        self._on_received(active.sender, active.offer.meta, whole)
+        self._on_received(active.sender, active.offer.meta, path)
         self._answer(active.identity, FrameKind.DONE, active.offer.transfer_id)
 
     def _drop_active(self) -> None:

@@ -36,6 +36,7 @@ SNAPSHOT_WINDOW_CHUNKS = 8
 SNAPSHOT_META_BYTES_MAX = 64 << 10
 SNAPSHOT_SILENCE_MS = 1_000  # without an answer, the sender offers again
 SNAPSHOT_STALL_MS = 15_000  # without progress, the sender gives up
+SNAPSHOT_CLOSE_MS = 5_000  # a stopping node does not wait longer for work on a file
 
 # Connections.
 RECONNECT_MS = 20

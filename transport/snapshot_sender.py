@@ -49,11 +49,13 @@ class SnapshotSender:
         peer_id: int,
         address: str,
         meta: dict[str, Any],
-        path: Path,
+        find_path: Callable[[], Path],
         on_done: Callable[[bool, str], None],
     ) -> None:
-        """Never waits, never raises. `on_done(ok, reason)` is called once, usually from the
-        transfer's thread: True when the receiver holds the whole file, synced; else the reason."""
+        """Never waits, never raises. `find_path` gives the file, on the transfer's thread, since it
+        may have to be written first; what it raises is the reason of a failure. `on_done(ok,
+        reason)` is called once, usually from the transfer's thread: True when the receiver holds
+        the whole file, synced and prepared; else the reason."""
         running = self._active.get(peer_id)
         if running is not None and running.is_alive():
             on_done(False, BUSY)
@@ -63,7 +65,7 @@ class SnapshotSender:
             return
         thread = threading.Thread(
             target=self._run,
-            args=(address, meta, path, on_done),
+            args=(address, meta, find_path, on_done),
             name=f"snapshot-to-{peer_id}",
             daemon=True,
         )
@@ -71,10 +73,16 @@ class SnapshotSender:
         thread.start()
 
     def _run(
-        self, address: str, meta: dict[str, Any], path: Path, on_done: Callable[[bool, str], None]
+        self,
+        address: str,
+        meta: dict[str, Any],
+        find_path: Callable[[], Path],
+        on_done: Callable[[bool, str], None],
     ) -> None:
         try:
-            reason = self._transfer(address, meta, path)
+            path = find_path()
+            # No socket before: a file that takes long must not hold up the end of the context.
+            reason = STOPPED if self._stopping.is_set() else self._transfer(address, meta, path)
         except InterruptedError:
             reason = STOPPED
         except Exception as error:  # whatever happens, the loop must hear that it ended
@@ -104,10 +112,11 @@ class SnapshotSender:
             socket.close(0)
 
     def close(self) -> None:
-        """Ends every transfer; their on_done hears STOPPED. Waits for their threads."""
+        """Ends every transfer; their on_done hears STOPPED. Waits for their threads, but not long
+        for one whose file is still being written."""
         self._stopping.set()
         for thread in self._active.values():
-            thread.join()
+            thread.join(limits.SNAPSHOT_CLOSE_MS / 1000)
 
 
 class _Transfer:
@@ -152,7 +161,8 @@ class _Transfer:
                 if isinstance(frame, Declined):
                     return f"declined: {frame.reason}"
                 self._on_progress(frame.received, frame.rewind)
-            if self._confirmed > before:
+            # Once it has the whole file, a receiver that answers is at work on it.
+            if self._confirmed > before or self._confirmed == self._size:
                 progressed_at = heard_at
         return STOPPED
 

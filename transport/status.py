@@ -5,7 +5,6 @@ ROUTER and not a REP, because malformed input can leave a REP waiting for a repl
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,8 @@ import zmq
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.errors import Malformed
-from metastore.transport.sockets import Context, inproc_address, open_router
+from metastore.transport.socket_thread import Died, SocketThread
+from metastore.transport.sockets import Context, open_router
 
 MALFORMED = "malformed"
 UNKNOWN_METHOD = "unknown_method"
@@ -30,10 +30,11 @@ class UnknownMethod(Exception):
 
 class StatusServer:
     """Listens and answers from the constructor on; raises BindFailed. `answer(method)` runs on the
-    server's thread and must not wait; it gives a msgpack-able map or raises UnknownMethod."""
+    server's thread and must not wait; it gives a msgpack-able map or raises UnknownMethod. `died`
+    hears from that thread what ended it, unless it was `close`."""
 
     def __init__(
-        self, bind: str, answer: Callable[[str], dict[str, Any]], context: Context
+        self, bind: str, answer: Callable[[str], dict[str, Any]], context: Context, died: Died
     ) -> None:
         self._answer = answer
         self._counters = Counters()
@@ -44,12 +45,7 @@ class StatusServer:
             send_max=limits.STATUS_QUEUE_MAX,
             receive_max=limits.STATUS_QUEUE_MAX,
         )
-        stop_endpoint = inproc_address("status-stop")
-        self._stop_receiver = context.socket(zmq.PAIR)
-        self._stop_receiver.bind(stop_endpoint)
-        self._stop_sender = context.socket(zmq.PAIR)
-        self._stop_sender.connect(stop_endpoint)
-        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+        self._thread = SocketThread(context, self._router, "status", self._serve_one, died)
         self._thread.start()
 
     def counters(self) -> dict[str, int]:
@@ -58,24 +54,7 @@ class StatusServer:
 
     def close(self) -> None:
         """Stops the thread and frees the port. Safe to call twice."""
-        if self._thread.is_alive():
-            self._stop_sender.send(b"")
-            self._thread.join()
-        self._stop_sender.close(0)
-
-    def _run(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._stop_receiver, zmq.POLLIN)
-        try:
-            while True:
-                ready = dict(poller.poll())
-                if self._stop_receiver in ready:
-                    return
-                self._serve_one()
-        finally:
-            self._router.close(0)
-            self._stop_receiver.close(0)
+        self._thread.close()
 
     def _serve_one(self) -> None:
         try:

@@ -118,6 +118,8 @@ class Receiving:
 
     def __init__(self, context: zmq.Context[Any], directory: Path, bind: str) -> None:
         self.wanted: Callable[[int, dict[str, Any]], bool] = lambda sender, meta: True
+        self.prepare: Callable[[int, dict[str, Any], Path], None] = lambda sender, meta, path: None
+        self.deaths: list[BaseException] = []
         self.arrived: queue.Queue[tuple[int, dict[str, Any], Path]] = queue.Queue()
         self.directory = directory
         self.server = SnapshotReceiver(
@@ -127,8 +129,10 @@ class Receiving:
             bind,
             directory,
             lambda sender, meta: self.wanted(sender, meta),
+            lambda sender, meta, path: self.prepare(sender, meta, path),
             lambda sender, meta, path: self.arrived.put((sender, meta, path)),
             context,
+            self.deaths.append,
         )
 
 

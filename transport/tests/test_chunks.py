@@ -274,5 +274,7 @@ def test_a_taken_port_is_a_bind_failure(
             tmp_path,
             lambda sender, meta: True,
             lambda sender, meta, path: None,
+            lambda sender, meta, path: None,
             context,
+            lambda error: None,
         )

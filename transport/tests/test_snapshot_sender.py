@@ -37,7 +37,7 @@ def sender(context: zmq.Context[Any]) -> Iterator[SnapshotSender]:
 
 def send(sender: SnapshotSender, address: str, path: Path) -> "queue.Queue[tuple[bool, str]]":
     outcome: queue.Queue[tuple[bool, str]] = queue.Queue()
-    sender.start(1, address, META, path, lambda ok, reason: outcome.put((ok, reason)))
+    sender.start(1, address, META, lambda: path, lambda ok, reason: outcome.put((ok, reason)))
     return outcome
 
 
