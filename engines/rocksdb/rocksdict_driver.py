@@ -29,17 +29,20 @@ from metastore.engines.rocksdb.driver import (
     FailStop,
     Row,
     Write,
+    end_iterators,
     files_bytes,
     translated,
 )
-
-BLOOM_BITS_PER_KEY = 10
-BLOCK_BYTES = 8 << 10
-OPEN_FILES_MAX = 256
-BACKGROUND_JOBS_MAX = 2
-WRITE_BUFFERS_MAX = 4  # times one family's; all families together
-INFO_LOG_BYTES_MAX = 1 << 20
-BYTES_PER_SYNC = 1 << 20
+from metastore.engines.rocksdb.tuning import (
+    BACKGROUND_JOBS_MAX,
+    BLOCK_BYTES,
+    BLOOM_BITS_PER_KEY,
+    BYTES_PER_SYNC,
+    INFO_LOG_BYTES_MAX,
+    INFO_LOGS_KEPT,
+    OPEN_FILES_MAX,
+    WRITE_BUFFERS_MAX,
+)
 
 
 class RocksdictDriver(FailStop):
@@ -83,7 +86,7 @@ class RocksdictDriver(FailStop):
         if end is not None:
             options.set_iterate_upper_bound(end)
         try:
-            rows = _rows(self._tables[family].iter(options), start, reverse, self.path)
+            rows = _rows(self._tables[family].iter(options), options, start, reverse, self.path)
         except Exception as error:
             raise self._not_read(family, error) from error
         with self._lock:
@@ -164,15 +167,17 @@ class RocksdictDriver(FailStop):
         # A living iterator or handle would keep the lock of the database in this process.
         with self._lock:
             rows = list(self._iterators)
-        for iterator in rows:
-            iterator.close()
+        end_iterators(rows)
         self._tables.clear()
         self._handles.clear()
         self._database.close()
 
 
-def _rows(iterator: Any, start: bytes, reverse: bool, path: Path) -> Iterator[Row]:
-    """The lower bound is kept by hand: the binding's own sets the upper one."""
+def _rows(
+    iterator: Any, _options: Any, start: bytes, reverse: bool, path: Path
+) -> Iterator[Row]:
+    """The lower bound is kept by hand: the binding's own sets the upper one. The options have to
+    live as long as the iterator: the upper bound that it compares with is in them."""
     try:
         if reverse:
             iterator.seek_to_last()
@@ -190,6 +195,8 @@ def _rows(iterator: Any, start: bytes, reverse: bool, path: Path) -> Iterator[Ro
         iterator.status()  # not valid any more may also mean that a block is bad
     except Exception as error:
         raise translated(f"reading {path}", error) from error
+    finally:
+        del iterator  # a traceback may hold this frame longer than the database lives
 
 
 def _options(cache: Any, write_buffer_bytes: int) -> Any:
@@ -207,11 +214,11 @@ def _options(cache: Any, write_buffer_bytes: int) -> Any:
     options.set_max_background_jobs(BACKGROUND_JOBS_MAX)
     options.set_max_file_opening_threads(1)
     options.set_level_compaction_dynamic_level_bytes(True)
-    options.set_bytes_per_sync(BYTES_PER_SYNC)  # a compaction's writes do not pile up before a sync
+    options.set_bytes_per_sync(BYTES_PER_SYNC)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_bottommost_compression_type(DBCompressionType.zstd())
     options.set_block_based_table_factory(_table_options(cache))
-    options.set_keep_log_file_num(2)
+    options.set_keep_log_file_num(INFO_LOGS_KEPT)
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX)
     options.set_stats_dump_period_sec(0)
     options.set_stats_persist_period_sec(0)
