@@ -6,13 +6,12 @@ recovery still needs.
 """
 
 import os
-from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metastore.engines.contract import LogEntry, RecoveredLog, SnapshotMeta, StorageFailed
 from metastore.engines.files import Files
+from metastore.engines.log_order import TermRuns, check_order
 from metastore.engines.memory.recovery import Segment, create_segment, read_segments
 from metastore.engines.memory.segments import (
     RECORD_BYTES_MAX,
@@ -25,37 +24,6 @@ from metastore.engines.memory.segments import (
 )
 
 SEGMENT_BYTES_MAX = 64 << 20
-
-
-class TermRuns:
-    """Terms of the entries in the log as (first index, term) runs: a handful, however long the
-    log."""
-
-    def __init__(self, base_index: int, base_term: int) -> None:
-        self._first = array("Q", [base_index])
-        self._term = array("Q", [base_term])
-        self.last_index = base_index
-
-    def append(self, index: int, term: int) -> None:
-        """`index` at or before the end overwrites: it takes everything after it along."""
-        while len(self._first) > 1 and self._first[-1] >= index:
-            self._first.pop()
-            self._term.pop()
-        if term != self._term[-1]:
-            self._first.append(index)
-            self._term.append(term)
-        self.last_index = index
-
-    def term_or_none(self, index: int) -> int | None:
-        if not self._first[0] <= index <= self.last_index:
-            return None
-        return self._term[bisect_right(self._first, index) - 1]
-
-    def start_at(self, index: int, term: int) -> None:
-        """Forgets what lies before `index`, which the log holds with this term."""
-        run = bisect_right(self._first, index) - 1
-        self._first = array("Q", [index]) + self._first[run + 1 :]
-        self._term = array("Q", [term]) + self._term[run + 1 :]
 
 
 class WriteAheadLog:
@@ -112,7 +80,8 @@ class WriteAheadLog:
         """One write. The hard state goes first, so that no entry is durable before its term
         (a crash keeps a prefix), then the snapshot, then the entries that follow it."""
         self._refuse_if_failed()
-        self._check_order(entries, snapshot)
+        data_bytes_max = RECORD_BYTES_MAX - 64
+        check_order(entries, snapshot, self._snapshot.index, self._terms, data_bytes_max)
         try:
             if self._segments[-1].size_bytes >= self._segment_bytes_max:
                 self._roll()
@@ -170,24 +139,6 @@ class WriteAheadLog:
             self._descriptor = -1
         if self._failure is None:
             self._failure = "the log is closed"
-
-    def _check_order(self, entries: Sequence[LogEntry], snapshot: SnapshotMeta | None) -> None:
-        """What recovery will refuse is refused before it is written. Raises ValueError."""
-        base, last = self._snapshot.index, self._terms.last_index
-        term = 0
-        if snapshot is not None and snapshot.index > base:
-            kept = self._terms.term_or_none(snapshot.index) == snapshot.term
-            base, last = snapshot.index, last if kept else snapshot.index
-            term = snapshot.term
-        for entry in entries:
-            if not base < entry.index <= last + 1:
-                raise ValueError(f"entry {entry.index} does not fit a log of {base + 1} to {last}")
-            term = term or self._terms.term_or_none(entry.index - 1) or 0
-            if entry.term < term:
-                raise ValueError(f"entry {entry.index} has term {entry.term} after {term}")
-            if len(entry.data) > RECORD_BYTES_MAX - 64:
-                raise ValueError(f"entry {entry.index} has {len(entry.data)} bytes")
-            last, term = entry.index, entry.term
 
     def _add_snapshot(self, batch: "_Batch", snapshot: SnapshotMeta) -> None:
         if snapshot.index <= self._snapshot.index:

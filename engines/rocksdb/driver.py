@@ -4,9 +4,10 @@ Reading order 14 of the engines. There is more than one binding, with different 
 sees this protocol only. Whatever a binding raises leaves here as one of three exceptions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from time import sleep
 from typing import Protocol, TypeAlias
 
 from metastore.engines.contract import StorageDamaged, StorageFailed
@@ -18,6 +19,7 @@ Write: TypeAlias = tuple[str, bytes, bytes | None]
 BINDINGS = ("rocksdict", "rocksdb")
 CACHE_BYTES = 64 << 20  # blocks, their indexes and their filters, of all families together
 WRITE_BUFFER_BYTES = 16 << 20  # of one family, until it goes to a file
+ITERATOR_WAIT_S = 0.001
 DEFAULT_FAMILY = "default"  # RocksDB has it always; nothing of ours is in it
 
 
@@ -120,6 +122,10 @@ def _opener(name: str) -> Callable[[Path, bool, int, int], Driver]:
             from metastore.engines.rocksdb.rocksdict_driver import RocksdictDriver
 
             return RocksdictDriver
+        if name == "rocksdb":
+            from metastore.engines.rocksdb.rocksdb_module_driver import RocksdbModuleDriver
+
+            return RocksdbModuleDriver
     except ImportError as error:
         raise EngineMissing(f"{error}: pip install metastore-raft[rocksdb]") from error
     raise EngineMissing(f"{name} is no binding to RocksDB known here: {', '.join(BINDINGS)}")
@@ -162,6 +168,18 @@ class FailStop:
         if self._is_closed:
             return StorageFailed(f"{self.path} is closed")
         return translated(f"reading {what} of {self.path}", error)
+
+
+def end_iterators(iterators: Sequence[Generator[Row, None, None]]) -> None:
+    """Before a database is closed. One that another thread is inside of is waited for: it comes out
+    at its next row or with an error."""
+    for iterator in iterators:
+        while True:
+            try:
+                iterator.close()
+                break
+            except ValueError:  # "generator already executing"
+                sleep(ITERATOR_WAIT_S)
 
 
 def files_bytes(path: Path) -> int:

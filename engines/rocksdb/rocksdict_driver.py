@@ -173,9 +173,7 @@ class RocksdictDriver(FailStop):
         self._database.close()
 
 
-def _rows(
-    iterator: Any, _options: Any, start: bytes, reverse: bool, path: Path
-) -> Iterator[Row]:
+def _rows(iterator: Any, _options: Any, start: bytes, reverse: bool, path: Path) -> Iterator[Row]:
     """The lower bound is kept by hand: the binding's own sets the upper one. The options have to
     live as long as the iterator: the upper bound that it compares with is in them."""
     try:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from metastore.engines.contract import LogRecord, RecoveredLog, SnapshotMeta, StorageDamaged
+from metastore.engines.log_order import TermRuns
 from metastore.engines.memory.segments import (
     Kind,
     SegmentStart,
@@ -13,7 +14,7 @@ from metastore.engines.memory.segments import (
     encode_record,
     encode_segment_start,
 )
-from metastore.engines.memory.wal import TermRuns, WriteAheadLog
+from metastore.engines.memory.wal import WriteAheadLog
 
 DIRECTORY = Path("/log")
 
@@ -193,7 +194,7 @@ def test_an_entry_under_the_snapshot_is_not_taken_back_in(
     log, _ = open_log(disk)
     log.append([entry(1), entry(2), entry(3)], None, None)
     log.compact(SnapshotMeta(2, 1))
-    monkeypatch.setattr(WriteAheadLog, "_check_order", lambda *_: None)
+    monkeypatch.setattr("metastore.engines.memory.wal.check_order", lambda *_: None)
     log.append([entry(2)], None, None)
     log.sync()
     with pytest.raises(StorageDamaged, match="under the snapshot"):
@@ -218,7 +219,7 @@ def test_recovery_refuses_sound_records_that_no_log_of_ours_holds(
     disk: Any, monkeypatch: pytest.MonkeyPatch, second: LogRecord
 ) -> None:
     log, _ = open_log(disk)
-    monkeypatch.setattr(WriteAheadLog, "_check_order", lambda *_: None)
+    monkeypatch.setattr("metastore.engines.memory.wal.check_order", lambda *_: None)
     log.append([entry(1), second], None, None)
     log.sync()
     with pytest.raises(StorageDamaged, match=f"entry {second.index}"):
