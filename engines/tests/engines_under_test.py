@@ -5,11 +5,14 @@ An engine joins by a name in ENGINES, and goes through every test of test_contra
 
 import queue
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from metastore.engines.contract import LogRecord, RaftStatus, SnapshotMeta
 from metastore.engines.memory.store import MemoryStore
+from metastore.engines.rocksdb.store import RocksStore
 from metastore.transport.schema import (
     Operation,
     decode_results,
@@ -20,7 +23,9 @@ from metastore.transport.schema import (
 
 OPEN = Callable[..., Any]
 # name: opens a store in a directory; takes node_id and raft
-ENGINES: dict[str, OPEN] = {"memory": MemoryStore}
+ENGINES: dict[str, OPEN] = {"memory": MemoryStore, "rocksdb": RocksStore}
+if find_spec("rocksdb") is not None:  # the other binding, for whoever has it
+    ENGINES["rocksdb-module"] = partial(RocksStore, driver_name="rocksdb")
 
 ALL = (b"\x00", b"\x00")
 TERM = 3
