@@ -10,6 +10,7 @@ from metastore.engines.records import CREATE, KEY, MOD, VALUE, VERSION, KeyValue
 from metastore.transport.schema import Flag, Op, Operation, Result, SortOrder, SortTarget
 
 NO_END = b"\x00"  # as range_end: all keys from `key` on
+LIMIT_MAX = 1 << 62  # more than there can be; a larger number would not fit what counts with it
 
 _FILTERED = int(Op.FILTERED_RANGE)
 _KEYS_ONLY, _COUNT_ONLY, _NO_COUNT = int(Flag.KEYS_ONLY), int(Flag.COUNT_ONLY), int(Flag.NO_COUNT)
@@ -44,6 +45,7 @@ def count(records: Records, key: bytes, range_end: bytes, revision: int = 0) -> 
 def read_range(records: Records, operation: Operation, newest: int) -> Result:
     """The result of a RANGE or FILTERED_RANGE; `newest` is the revision of the state."""
     key, range_end, limit, revision, flags = operation[1:6]
+    limit = min(limit, LIMIT_MAX)
     if revision < 0 or revision == newest:
         revision = 0
     if flags & _COUNT_ONLY:

@@ -1,6 +1,7 @@
 """The state machine: the same log gives the same state and replies, whatever the log holds."""
 
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -87,6 +88,30 @@ def test_processes_with_other_hash_orders_agree() -> None:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         digests.add(ran.stdout)
     assert digests == {history_digest(7) + "\n"}
+
+
+EDGES = [(1 << 64) - 1, 1 << 63, (1 << 63) - 1, -1, -(1 << 63)]
+
+
+@pytest.mark.parametrize("number", EDGES)
+def test_numbers_at_the_edge_of_what_the_wire_carries_get_a_reply(number: int) -> None:
+    machine = Machine()
+    machine.state.collects_facts = True
+    machine.run(PUT, PUT, (Op.LEASE_GRANT, 1, 30), (Op.SESSION_OPEN, 1))
+    for revision, end in itertools.product((0, 2, number), (b"", b"z", b"\0")):
+        machine.one(Op.RANGE, b"k", end, number, revision, 0)
+        machine.one(Op.FILTERED_RANGE, b"k", end, number, revision, 0, 1, 1, number, 0, 0, 0)
+        nested = (Op.RANGE, b"k", end, number, revision, number)
+        machine.one(Op.TXN, ((0, 0, b"k", end, number),), (nested,), (nested,))
+    for code in (Op.SESSION_OPEN, Op.LEASE_KEEP_ALIVE, Op.LEASE_REVOKE, Op.SESSION_CLOSE):
+        machine.one(code, number)
+    machine.one(Op.PUT, b"k", b"", number, number)
+    machine.one(Op.COMPACT, number, True)
+    for lease_or_session, other in itertools.product((1, number), EDGES):
+        machine.one(Op.LEASE_GRANT, lease_or_session, other)
+        machine.run((Op.SESSION, lease_or_session, number, other), PUT)
+    machine.lead((Op.LEASE_EXPIRE, 1, number), (Op.LEASE_CHECKPOINT, 1, number, number))
+    machine.reload()
 
 
 def test_one_reply_per_request_in_order() -> None:
