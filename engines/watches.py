@@ -11,6 +11,7 @@ Watches of one range with the same view that stand at the same position share th
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from metastore.engines.contract import Event
@@ -18,6 +19,7 @@ from metastore.engines.records import KEY, MOD, is_tombstone, record_bytes
 from metastore.engines.watched_ranges import Range, WatchedRanges
 
 FRAME_BYTES: Final = 1 << 20  # what a frame is filled up to with whole revisions
+TOGETHER_MAX: Final = 1_024  # watches that share a slice of history
 REVISION_BYTES_MAX: Final = 60 << 20  # of a view on a revision that may not come in fragments
 
 
@@ -171,9 +173,9 @@ class Watches:
         start = next(iter(self.ready)).position.revision
         events, end = read_slice(history, events_max, self.published + 1)
         by_watchers: dict[Spot, list[Watch]] = {}
-        for watch in self.ready:
-            if start <= watch.position.revision < end:
-                by_watchers.setdefault(watch.spot, []).append(watch)
+        within = (watch for watch in self.ready if start <= watch.position.revision < end)
+        for watch in islice(within, TOGETHER_MAX):
+            by_watchers.setdefault(watch.spot, []).append(watch)
         by_spot: dict[Spot, list[Event]] = {}
         for event in events:
             for spot in self._spots.find(event[0][KEY]):

@@ -1,20 +1,19 @@
 """Watches of this node's clients: frames in, events out as fast as each client takes them.
 
 Reading order: beside requests.py; the loop calls it, from its one thread. Which watch gets what is
-decided in engines/watches.py; here are the clients, their credit and their room. Every frame with
+decided in engines/watches.py, what a client has room for in watch_clients.py. Every frame with
 events costs one credit. A watch without credit, or of a client without room, just stays behind and
-catches up later from the store's history: nothing is queued but the small answers (WATCHED,
-CANCELED). A call sends only so much; what is left over catches up in the next turns.
+catches up later from the store's history: events are queued for nobody. A call looks at and sends
+only so much; what is left over catches up in the next turns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from metastore.engines.contract import Store
-from metastore.engines.watched_ranges import normal_range_or_none
+from metastore.engines.watched_ranges import Range, normal_range_or_none
 from metastore.engines.watches import Due, Position, View, Watches
-from metastore.engines.watches import Watch as Watched
-from metastore.transport.clients import Delivery
+from metastore.node.watch_clients import OwnedWatch, Reply, Room, Sending, WatchClient, WatchClients
 from metastore.transport.envelope import ErrorCode, encode_error
 from metastore.transport.watch_frames import (
     Cancel,
@@ -23,7 +22,6 @@ from metastore.transport.watch_frames import (
     Watch,
     WatchFlag,
     encode_canceled,
-    encode_event_list,
     encode_events,
     encode_watched,
 )
@@ -31,87 +29,28 @@ from metastore.transport.watch_frames import (
 WATCHES_MAX: Final = 20_000
 WATCHES_PER_CLIENT_MAX: Final = 5_000
 RANGE_BYTES_MAX: Final = 64 << 20  # keys and range ends of all watches
-CREDIT_MAX: Final = 1_024  # of one watch; more is not needed, and bounds what a socket can hold
-ANSWERS_WAITING_MAX: Final = 2 * WATCHES_PER_CLIENT_MAX  # of one client without room
-SEND_FRAMES_MAX: Final = 1_024  # with events, of one publish or one flush
-SEND_BYTES_MAX: Final = 16 << 20
-FLUSH_EVENTS_MAX: Final = 2_048  # looked at in the history in one flush
+CREDIT_MAX: Final = 1_024  # of one watch; more is of no use
+FLUSH_EVENTS_MAX: Final = 2_048  # of the history, looked at in one flush
 SLICE_EVENTS_MAX: Final = 512
 
 EMPTY_RANGE = "mvcc: watcher range is empty"
 TOO_MANY = "metastore: too many watches"
-TOO_LARGE = "metastore: a revision is too large for one frame; watch it in fragments"
 DUPLICATE_ID = "the id is that of another watch of this connection"
 
 Frame: TypeAlias = Watch | Credit | Cancel | ProgressRequest
-Reply: TypeAlias = Callable[[bytes, Sequence[bytes]], Delivery]
-
-
-class _Client:
-    """A connection with watches, or with answers that it had no room for."""
-
-    __slots__ = ("answers", "has_room", "identity", "watches")
-
-    def __init__(self, identity: bytes) -> None:
-        self.identity = identity
-        self.watches: dict[int, _Owned] = {}
-        self.answers: list[bytes] = []  # to be sent before anything else
-        self.has_room = True  # as far as it is known; found out again with every tick
-
-
-class _Owned:
-    """One watch, by the id that its client gave it."""
-
-    __slots__ = ("client", "had_traffic", "request_id", "wants_progress", "watch")
-
-    def __init__(self, client: _Client, request_id: int) -> None:
-        self.client = client
-        self.request_id = request_id
-        self.wants_progress = False
-        self.had_traffic = False  # since the last sign of progress
-        self.watch: Watched
-
-
-class _Room:
-    """What may still be sent in this call."""
-
-    __slots__ = ("bytes", "frames")
-
-    def __init__(self) -> None:
-        self.frames = SEND_FRAMES_MAX
-        self.bytes = SEND_BYTES_MAX
-
-    def __bool__(self) -> bool:
-        return self.frames > 0 and self.bytes > 0
-
-    def take(self, frame: bytes) -> None:
-        self.frames -= 1
-        self.bytes -= len(frame)
-
-
-class _Sending:
-    """The frames of one watch on their way into its client's message."""
-
-    __slots__ = ("due", "end", "frames", "refusal")
-
-    def __init__(self, due: Due) -> None:
-        self.due = due
-        self.frames: list[bytes] = []
-        self.end = due.end  # where it stands once they are sent
-        self.refusal = ""  # why the watch ends there
 
 
 class Watching:
-    """`progress_ticks`: how often clients get signs of progress, in calls of tick()."""
+    """`reply` sends one message to one client (ClientServer.reply). `progress_ticks`: how often
+    clients get signs of progress, in calls of tick()."""
 
     def __init__(self, store: Store, reply: Reply, *, progress_ticks: int = 50) -> None:
         self._store = store
-        self._reply = reply
         self._progress_ticks = progress_ticks
         self._ticks = 0
-        self._watches = Watches()
-        self._clients: dict[bytes, _Client] = {}
         self._range_bytes = 0
+        self._watches = Watches()
+        self._clients = WatchClients(reply, self._on_gone)
 
     @property
     def count(self) -> int:
@@ -123,57 +62,58 @@ class Watching:
         return {"watches": self.count, "clients": len(self._clients), "catching_up": catching_up}
 
     def on_frame(self, identity: bytes, frame: Frame) -> None:
-        """Takes in what a client asks. Nothing raises, whatever it is."""
+        """Takes in what a client asks; whatever it is, it is answered and never raises."""
         self.publish()
         if isinstance(frame, Watch):
             self._on_watch(identity, frame)
             return
         client = self._clients.get(identity)
         owned = client.watches.get(frame.request_id) if client else None
-        if client is None or owned is None:
-            return  # of a watch that is no more; it has been told
+        if owned is None:
+            return  # of a watch that has ended; its client has been told
         if isinstance(frame, Credit):
             watch = owned.watch
             watch.credit = min(CREDIT_MAX, watch.credit + frame.credit)
-            if not watch.is_synced and client.has_room:
+            if not watch.is_synced:
                 self._settle(owned, watch.position)
         elif isinstance(frame, Cancel):
-            self._cancel(owned, 0, "")
+            self._cancel(owned)
         else:
             owned.wants_progress = True
             self._show_progress_if_wanted(owned)
 
     def _on_watch(self, identity: bytes, frame: Watch) -> None:
-        client = self._clients.setdefault(identity, _Client(identity))
-        if frame.request_id in client.watches:
-            self._answer(client, encode_error(frame.request_id, ErrorCode.INVALID, DUPLICATE_ID))
+        client = self._clients.take(identity)
+        request_id = frame.request_id
+        if request_id in client.watches:
+            error = encode_error(request_id, ErrorCode.INVALID, DUPLICATE_ID)
+            self._clients.answer(client, error)
             return
         watched = normal_range_or_none(frame.key, frame.range_end)
-        if watched is None or self._is_full(client, frame):
+        if watched is None or self._is_full(client, watched):
             reason = EMPTY_RANGE if watched is None else TOO_MANY
-            self._answer(client, encode_canceled(frame.request_id, 0, reason))
-            self._forget_if_idle(client)
+            self._clients.answer(client, encode_canceled(request_id, 0, reason))
+            self._clients.forget_if_idle(client)
             return
         if not self.count:
             self._begin_to_collect()
         start = frame.start_revision or self._store.revision + 1
-        owned = _Owned(client, frame.request_id)
+        owned = OwnedWatch(client, request_id)
         credit = min(CREDIT_MAX, frame.credit)
         owned.watch = self._watches.add(owned, watched, _view(frame.flags), start, credit)
-        client.watches[frame.request_id] = owned
-        self._range_bytes += len(frame.key) + len(frame.range_end)
-        self._answer(client, encode_watched(frame.request_id, self._store.revision))
-        if frame.request_id in client.watches:  # else it is gone already
-            if start < self._store.compacted_revision:
-                self._cancel(owned, self._store.compacted_revision, "")
-            else:
-                self._settle(owned, Position(start))
+        client.watches[request_id] = owned
+        self._range_bytes += sum(map(len, watched))
+        self._clients.answer(client, encode_watched(request_id, self._store.revision))
+        if start < self._store.compacted_revision:
+            self._cancel(owned, self._store.compacted_revision)
+        else:
+            self._settle(owned, Position(start))
 
-    def _is_full(self, client: _Client, frame: Watch) -> bool:
+    def _is_full(self, client: WatchClient, watched: Range) -> bool:
         return (
             self.count >= WATCHES_MAX
             or len(client.watches) >= WATCHES_PER_CLIENT_MAX
-            or self._range_bytes + len(frame.key) + len(frame.range_end) > RANGE_BYTES_MAX
+            or self._range_bytes + sum(map(len, watched)) > RANGE_BYTES_MAX
         )
 
     def _begin_to_collect(self) -> None:
@@ -184,184 +124,137 @@ class Watching:
     # Events
 
     def publish(self) -> None:
-        """After each apply, and after a snapshot was installed: sends synced watches what is new
-        for them."""
+        """After each apply, and after a snapshot was installed: what is new goes to those that have
+        all the rest."""
         if not self.count:
             return
         events = self._store.take_events()
         if events or self._store.revision != self._watches.published:
-            self._send(self._watches.publish(events, self._store.revision), _Room())
+            self._send(self._watches.publish(events, self._store.revision), Room())
 
     def flush(self) -> bool:
         """Once a turn: some of the catching up. True: there is more to do at once."""
         self.publish()
-        room = _Room()
-        events_left = FLUSH_EVENTS_MAX
+        room = Room()
+        left = FLUSH_EVENTS_MAX
         ready = self._watches.ready
-        while ready and room and events_left > 0:
-            events_left -= 1
+        while ready and room and left > 0:
             first = next(iter(ready))
             revision = first.position.revision
             if revision < self._store.compacted_revision:
-                self._cancel(first.owner, self._store.compacted_revision, "")
+                self._cancel(first.owner, self._store.compacted_revision)
+                left -= 1
                 continue
             history = self._store.history(revision, self._watches.published)
             dues, looked_at = self._watches.catch_up(history, SLICE_EVENTS_MAX)
-            events_left -= looked_at
+            left -= looked_at + len(dues)
             self._send(dues, room)
         return bool(ready)
 
-    def _send(self, dues: Sequence[Due], room: _Room) -> None:
-        """One message per client. Who gets less than is due to him stays behind."""
-        by_client: dict[_Client, list[_Sending]] = {}
+    def _send(self, dues: Sequence[Due], room: Room) -> None:
+        """One message per client. Who gets less than is due to it stays behind."""
+        by_client: dict[WatchClient, list[Sending]] = {}
         for due in dues:
-            sending = _Sending(due)
-            owned: _Owned = due.watch.owner
-            if due.pieces:
-                self._fill(sending, room)
+            sending = Sending(due, room)
             if sending.frames:
-                by_client.setdefault(owned.client, []).append(sending)
+                by_client.setdefault(sending.owned.client, []).append(sending)
             else:
                 self._finish(sending)
         for client, sendings in by_client.items():
             frames = [frame for sending in sendings for frame in sending.frames]
-            delivery = self._reply(client.identity, frames)
-            if delivery is Delivery.GONE:
-                self._drop(client)
-            elif delivery:
-                for sending in sendings:
-                    sending.due.watch.credit -= len(sending.frames)
-                    sending.due.watch.owner.had_traffic = True
+            is_sent = self._clients.send(client, frames)
+            for sending in sendings:
+                if is_sent:
+                    sending.owned.watch.credit -= len(sending.frames)
+                    sending.owned.had_traffic = True
                     self._finish(sending)
-            else:
-                client.has_room = False
-                for sending in sendings:
-                    self._settle(sending.due.watch.owner, sending.due.start)
+                else:
+                    self._settle(sending.owned, sending.start)
 
-    def _fill(self, sending: _Sending, room: _Room) -> None:
-        """The frames that credit and room allow."""
-        owned: _Owned = sending.due.watch.owner
-        position = sending.due.start
-        for piece in sending.due.pieces:
-            has_credit = len(sending.frames) < sending.due.watch.credit
-            if not has_credit or not room or not owned.client.has_room or piece.events is None:
-                sending.end = position
-                sending.refusal = TOO_LARGE if piece.events is None else ""
-                return
-            data = piece.encoded(encode_event_list)
-            frame = encode_events(owned.request_id, piece.revision, data, piece.is_fragment)
-            room.take(frame)
-            sending.frames.append(frame)
-            position = piece.end
-
-    def _finish(self, sending: _Sending) -> None:
-        owned: _Owned = sending.due.watch.owner
+    def _finish(self, sending: Sending) -> None:
         if sending.refusal:
-            self._cancel(owned, 0, sending.refusal)
-        elif owned.request_id in owned.client.watches:  # else dropped meanwhile
-            self._settle(owned, sending.end)
+            self._cancel(sending.owned, reason=sending.refusal)
+        else:
+            self._settle(sending.owned, sending.end)
 
-    def _settle(self, owned: _Owned, position: Position) -> None:
-        if not owned.client.has_room and position.revision <= self._watches.published:
+    def _settle(self, owned: OwnedWatch, position: Position) -> None:
+        if owned.has_ended:
+            return
+        if position.revision <= self._watches.published and not owned.client.has_room:
             self._watches.wait(owned.watch, position)
             return
         self._watches.settle(owned.watch, position)
         self._show_progress_if_wanted(owned)
 
-    # Signs of progress, and clients that are gone
+    # Signs of progress
 
     def tick(self) -> None:
-        """Tries clients without room again; now and then, shows every client the progress of its
+        """Tries clients without room again; now and then, shows all clients the progress of their
         watches, by which one that is gone is noticed, too."""
         self._ticks += 1
-        for client in list(self._clients.values()):
-            if not client.has_room:
-                self._try_again(client)
+        for client in self._clients:
+            if not client.has_room and self._clients.try_again(client):
+                self._carry_on(client)
         if self._ticks % self._progress_ticks == 0:
             self.publish()
-            for client in list(self._clients.values()):
+            for client in self._clients:
                 self._show_progress(client)
 
-    def _try_again(self, client: _Client) -> None:
-        client.has_room = True
-        answers, client.answers = client.answers, []
-        if answers and not self._reply_or_drop(client, answers):
-            client.answers = answers
-            return
-        self._forget_if_idle(client)
+    def _carry_on(self, client: WatchClient) -> None:
+        self._clients.forget_if_idle(client)
         for owned in list(client.watches.values()):
-            if owned.watch.is_synced:
-                self._show_progress_if_wanted(owned)
-            else:
-                self._settle(owned, owned.watch.position)
+            self._settle(owned, self._watches.position_of(owned.watch))
 
-    def _show_progress(self, client: _Client) -> None:
+    def _show_progress(self, client: WatchClient) -> None:
         quiet = [owned for owned in client.watches.values() if not owned.had_traffic]
         for owned in client.watches.values():
             owned.had_traffic = False
-        if quiet and client.has_room:
-            self._reply_or_drop(client, [self._progress(owned) for owned in quiet])
+        if quiet:
+            self._clients.send(client, [self._progress(owned) for owned in quiet])
 
-    def _show_progress_if_wanted(self, owned: _Owned) -> None:
-        if owned.wants_progress and owned.watch.is_synced and owned.client.has_room:
-            owned.wants_progress = not self._reply_or_drop(owned.client, [self._progress(owned)])
+    def _show_progress_if_wanted(self, owned: OwnedWatch) -> None:
+        if owned.wants_progress and owned.watch.is_synced:
+            is_sent = self._clients.send(owned.client, [self._progress(owned)])
+            owned.wants_progress = not is_sent
 
-    def _progress(self, owned: _Owned) -> bytes:
+    def _progress(self, owned: OwnedWatch) -> bytes:
         """True of every watch, however far behind it is."""
         needed = self._watches.position_of(owned.watch).revision
         return encode_events(owned.request_id, min(needed - 1, self._watches.published))
 
-    def _answer(self, client: _Client, frame: bytes) -> None:
-        """Sends it now, or as soon as there is room."""
-        if client.has_room and self._reply_or_drop(client, [frame]):
-            return
-        if client.identity in self._clients:
-            client.answers.append(frame)
-            if len(client.answers) > ANSWERS_WAITING_MAX:
-                self._drop(client)  # asks on and on, and never reads
-
-    def _reply_or_drop(self, client: _Client, frames: Sequence[bytes]) -> bool:
-        delivery = self._reply(client.identity, frames)
-        if delivery is Delivery.GONE:
-            self._drop(client)
-        elif not delivery:
-            client.has_room = False
-        return bool(delivery)
-
     # Ends
 
-    def _cancel(self, owned: _Owned, compact_revision: int, reason: str) -> None:
+    def _cancel(self, owned: OwnedWatch, compact_revision: int = 0, reason: str = "") -> None:
         """Ends a watch and tells its client why. Does nothing for one that has ended."""
-        if owned.client.watches.pop(owned.request_id, None) is None:
+        if owned.has_ended:
             return
+        del owned.client.watches[owned.request_id]
         self._remove(owned)
-        self._answer(owned.client, encode_canceled(owned.request_id, compact_revision, reason))
-        self._forget_if_idle(owned.client)
+        canceled = encode_canceled(owned.request_id, compact_revision, reason)
+        self._clients.answer(owned.client, canceled)
+        self._clients.forget_if_idle(owned.client)
 
-    def _drop(self, client: _Client) -> None:
-        """Of a client that is gone."""
-        self._clients.pop(client.identity, None)
-        client.answers = []
+    def _on_gone(self, client: WatchClient) -> None:
         while client.watches:
             _, owned = client.watches.popitem()
             self._remove(owned)
 
-    def _remove(self, owned: _Owned) -> None:
+    def _remove(self, owned: OwnedWatch) -> None:
         self._watches.remove(owned.watch)
         self._range_bytes -= sum(map(len, owned.watch.spot.watched))
         if not self.count:
             self._store.collect_events(False)
 
-    def _forget_if_idle(self, client: _Client) -> None:
-        if not client.watches and not client.answers:
-            self._clients.pop(client.identity, None)
-
     def close(self, reason: str) -> None:
-        """Tells every client that its watches end here; they can be carried on elsewhere."""
-        for client in list(self._clients.values()):
-            for owned in list(client.watches.values()):
-                self._cancel(owned, 0, reason)
-        self._clients.clear()
+        """Ends all watches, for a reason that clients may show; they can be carried on on another
+        node."""
+        for client in self._clients:
+            canceled = [encode_canceled(request_id, 0, reason) for request_id in client.watches]
+            if canceled:
+                self._clients.send(client, [*client.answers, *canceled])
+            self._on_gone(client)
+            client.answers.clear()
+            self._clients.forget_if_idle(client)
 
 
 def _view(flags: int) -> View:
