@@ -11,6 +11,7 @@ from time import sleep
 from typing import Protocol, TypeAlias
 
 from metastore.engines.contract import StorageDamaged, StorageFailed
+from metastore.engines.rocksdb.wal_check import find_lost_record_or_none
 
 Row: TypeAlias = tuple[bytes, bytes]
 Write: TypeAlias = tuple[str, bytes, bytes | None]
@@ -81,7 +82,7 @@ class Driver(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends what iterators there are. Makes nothing durable that was not; may be repeated."""
+        """Ends what iterators there are; may be repeated. Not a sync, though some bindings do."""
         ...
 
 
@@ -99,7 +100,9 @@ def open_driver(
     chosen = name if name is not None else _installed_binding()
     opener = _opener(chosen)
     path = Path(path)
-    refuse_what_lost_its_name(path)
+    if path.is_dir():
+        _refuse_what_lost_its_name(path)
+        _refuse_what_seems_to_end_early(path)
     try:
         return opener(path, read_only, cache_bytes, write_buffer_bytes)
     except (StorageDamaged, StorageFailed):
@@ -131,13 +134,24 @@ def _opener(name: str) -> Callable[[Path, bool, int, int], Driver]:
     raise EngineMissing(f"{name} is no binding to RocksDB known here: {', '.join(BINDINGS)}")
 
 
-def refuse_what_lost_its_name(path: Path) -> None:
+def _refuse_what_lost_its_name(path: Path) -> None:
     """CURRENT names the database's files. Without it RocksDB would quietly begin an empty database
     among the files of the old one, and delete those. Raises StorageDamaged."""
-    if path.is_dir() and not (path / "CURRENT").exists():
+    if not (path / "CURRENT").exists():
         left = sorted(file.name for file in path.iterdir() if file.suffix in (".sst", ".log"))
         if left:
             raise StorageDamaged(f"{path}: CURRENT is missing, but {left[0]} is there")
+
+
+def _refuse_what_seems_to_end_early(path: Path) -> None:
+    """Raises StorageDamaged, StorageFailed."""
+    for wal in sorted(path.glob("*.log")):
+        try:
+            lost = find_lost_record_or_none(wal)
+        except OSError as error:
+            raise StorageFailed(f"reading {wal}: {error}") from error
+        if lost is not None:
+            raise StorageDamaged(f"{wal} is damaged at byte {lost[0]}: a record is at {lost[1]}")
 
 
 def translated(doing: str, error: Exception) -> StorageDamaged | StorageFailed:

@@ -35,7 +35,12 @@ from metastore.engines.rocksdb.tuning import (
     WRITE_BUFFERS_MAX,
 )
 
+if not hasattr(rocksdb, "DB"):
+    raise ImportError(f"{rocksdb.__file__} is another module than python-rocksdb's")
+
 LIMITS = (
+    "damage to the last write in RocksDB's log cannot be told from a write that was cut off",
+    "a log of RocksDB's that is missing altogether goes unnoticed",
     "damage in the middle of RocksDB's log ends the log there, without an error",
     "a sync is a small write of its own, since there is no other way to sync",
     "loading a snapshot goes through RocksDB's log",
@@ -46,8 +51,7 @@ SYNC_KEY = b"synced"  # in the default family
 
 
 class RocksdbModuleDriver(FailStop):
-    """Implements driver.Driver. Raises what rocksdb.DB raises when it cannot open, and ImportError
-    for another module of the same name."""
+    """Implements driver.Driver. Raises what rocksdb.DB raises when it cannot open."""
 
     limits: Sequence[str] = LIMITS
 
@@ -55,8 +59,6 @@ class RocksdbModuleDriver(FailStop):
         self, path: Path, read_only: bool, cache_bytes: int, write_buffer_bytes: int
     ) -> None:
         super().__init__(path)
-        if not hasattr(rocksdb, "DB"):
-            raise ImportError(f"{rocksdb.__file__} is another module than python-rocksdb's")
         if not hasattr(rocksdb, "Checkpoint"):
             self.limits = (*LIMITS, NO_CHECKPOINT)
         if read_only and not (path / "CURRENT").exists():

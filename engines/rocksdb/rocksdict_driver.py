@@ -44,11 +44,17 @@ from metastore.engines.rocksdb.tuning import (
     WRITE_BUFFERS_MAX,
 )
 
+# Nothing in RocksDB's log says how far it was synced.
+LIMITS = (
+    "damage to the last write in RocksDB's log cannot be told from a write that was cut off",
+    "a log of RocksDB's that is missing altogether goes unnoticed",
+)
+
 
 class RocksdictDriver(FailStop):
     """Implements driver.Driver. Raises whatever Rdict raises when it cannot open."""
 
-    limits: Sequence[str] = ()
+    limits: Sequence[str] = LIMITS
 
     def __init__(
         self, path: Path, read_only: bool, cache_bytes: int, write_buffer_bytes: int
