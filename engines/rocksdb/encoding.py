@@ -77,7 +77,10 @@ def encode_store_meta(meta: StoreMeta) -> bytes:
 
 def decode_store_meta(data: bytes) -> StoreMeta:
     """Raises StorageDamaged."""
-    index, term, configuration, live_keys = _unpack(data)
+    fields = _unpack(data)
+    if type(fields) is not tuple or tuple(map(type, fields)) != (int, int, bytes, int):
+        raise StorageDamaged(f"the database does not tell what was applied to it: {data[:64]!r}")
+    index, term, configuration, live_keys = fields
     return StoreMeta(SnapshotMeta(index, term, configuration), live_keys)
 
 
