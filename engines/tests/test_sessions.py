@@ -100,6 +100,8 @@ def test_answered_replies_are_dropped(machine: Machine) -> None:
     one_reply = len(schema.encode_results(((0, 50, None),))) + KEPT_OVERHEAD_BYTES
     assert machine.state.sessions.bytes_kept == 4 * one_reply
     assert len(machine.state.sessions.reply_facts()) == 4
+    machine.one(Op.SESSION_CLOSE, 1)
+    assert machine.state.sessions.bytes_kept == 0
 
 
 def test_a_bound_far_away_is_reached_without_walking_there(machine: Machine) -> None:
