@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from metastore.engines.files import Files
 from metastore.engines.rocksdb.driver import Driver, Row, Write, open_driver
@@ -91,9 +92,6 @@ class CutFiles(Files):
         self.power.step("create")
         return super().create(path)
 
-    def open_read(self, path: Path) -> BinaryIO:
-        return super().open_read(path)
-
     def write(self, descriptor: int, data: bytes) -> None:
         self.power.step("write_file")
         super().write(descriptor, data)
@@ -134,10 +132,8 @@ def every_cut(
         try:
             prepare(store)
             power.cut_at = len(power.steps) + cut_at
-            try:
+            with suppress(PowerLoss):
                 work(store)
-            except PowerLoss:
-                pass
             is_cut = power.is_cut
         finally:
             power.cut_at, power.is_cut = None, False

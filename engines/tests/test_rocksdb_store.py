@@ -1,6 +1,6 @@
-"""What only a store in a database has to hold: moments, iterators of others, the cost of opening."""
+"""What a store in a database has to hold besides: moments, others' iterators, a cheap opening."""
 
-import threading
+import queue
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,9 @@ def test_a_snapshot_overtaken_by_an_install_fails_and_leaves_nothing(tmp_path: P
     store, driver = open_cut_store(Power(tmp_path / "data", tmp_path / "left"))
     fill(store)
     driver.before_checkpoint = lambda: install(source, store, tmp_path / "received")
-    problems: list[Exception | None] = []
-    is_done = threading.Event()
-    meta = store.save_snapshot(lambda problem: (problems.append(problem), is_done.set()))
-    assert is_done.wait(30)
-    assert "overtaken" in str(problems[0])
+    done: queue.Queue[Exception | None] = queue.Queue()
+    meta = store.save_snapshot(done.put)
+    assert "overtaken" in str(done.get(timeout=30))
     assert store.latest_snapshot() == source.latest_snapshot()
     with pytest.raises(FileNotFoundError):
         store.export_snapshot(meta)
