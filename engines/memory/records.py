@@ -35,7 +35,7 @@ class MemoryRecords:
         self._past: dict[bytes, list[KeyValue]] = {}  # superseded ones and tombstones, ascending
         self._changes: list[KeyValue] = []  # ascending by revision; those before _first are gone
         self._first = 0
-        self._looked_at = (0, 0)  # a revision, and how many of its changes compaction has done
+        self._looked_at = 0  # changes from _first on that compaction has done, but that stay
         gone: list[bytes] = []
         for of_key in versions:
             self._load(of_key, gone)
@@ -126,15 +126,13 @@ class MemoryRecords:
         changes = self._changes
         stays = bisect_left(changes, revision, self._first, key=_mod)
         end = bisect_right(changes, revision, stays, key=_mod)
-        # The changes of `revision` itself stay: this says how many of them were looked at before.
-        done = self._looked_at[1] if self._looked_at[0] == revision else 0
-        start = stays + done if self._first == stays else self._first
+        start = stays + self._looked_at if self._first == stays else self._first
         last = min(end, start + changes_max)
         freed = 0
         for place in range(start, last):
             freed += self._compact_key(changes[place], revision)
         self._first = min(last, stays)
-        self._looked_at = (revision, max(0, last - stays))
+        self._looked_at = max(0, last - stays)
         self._forget()
         return last == end, freed
 

@@ -1,5 +1,6 @@
 """Compaction: forbidden at once, gone slice by slice."""
 
+import pytest
 from key_spaces import all_versions, empty_keys, out_of_range
 
 from metastore.engines.mvcc import KeySpace
@@ -54,6 +55,13 @@ def test_versions_go_in_slices_and_their_size_with_them() -> None:
         pass
     assert [record[3] for record in all_versions(keys)] == [5, 6]
     assert keys.size_bytes == sum(map(record_bytes, all_versions(keys)))
+    assert not keys.compact_step(2)
+
+
+def test_what_is_done_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = written()
+    keys.compact(compact(5, physical=True))
+    monkeypatch.setattr(type(keys.records), "compact", None)
     assert not keys.compact_step(2)
 
 

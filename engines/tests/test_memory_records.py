@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import pytest
 from test_records import delete, put, versions
@@ -66,11 +67,11 @@ def test_frozen_records_do_not_follow_their_owner() -> None:
 
 def test_a_frozen_version_is_found_though_its_key_is_written_at_that_moment() -> None:
     """A write between the look at the live record and the one at the past: each in turn."""
-    for write in (put, delete):
+    for write, moment in product((put, delete), ("before", "after")):
         records = MemoryRecords()
         first = put(records, b"k", 2)
         frozen = records.freeze(2)
-        frozen._live = _Interrupted(frozen._live, partial(write, records, b"k", 3))
+        frozen._live = _Interrupted(frozen._live, **{moment: partial(write, records, b"k", 3)})
         assert list(frozen.versions()) == [[first]]
 
 
@@ -90,13 +91,21 @@ def past_of(records: MemoryRecords) -> list[KeyValue]:
 
 
 class _Interrupted(dict[bytes, KeyValue]):
-    def __init__(self, live: dict[bytes, KeyValue], interruption: Callable[[], object]) -> None:
-        super().__init__(live)
-        self._interruption = interruption
+    """The live records, written to just before or after somebody looks at one."""
+
+    def __init__(
+        self,
+        live: dict[bytes, KeyValue],
+        before: Callable[[], object] = object,
+        after: Callable[[], object] = object,
+    ) -> None:
+        self._now = live
+        self._before, self._after = before, after
 
     def get(self, key: bytes, default: object = None) -> object:  # type: ignore[override]
-        found = super().get(key, default)
-        self._interruption()
+        self._before()
+        found = self._now.get(key, default)
+        self._after()
         return found
 
 

@@ -101,6 +101,8 @@ def test_an_older_revision_is_read_as_it_was(keys: KeySpace) -> None:
     assert read(keys, range_(b"b", revision=7)) == ([b"b"], False, 1)
     assert read(keys, range_(b"b", revision=8)) == ([], False, 0)
     assert read(keys, range_(b"b", revision=2)) == ([], False, 0)
+    keys.put(put(b"b", b"again"))
+    assert read(keys, range_(b"b", revision=8)) == ([], False, 0)
 
 
 def test_a_revision_to_come_is_refused_even_of_an_empty_range(keys: KeySpace) -> None:
@@ -182,6 +184,10 @@ def test_the_limit_comes_after_the_filters(keys: KeySpace) -> None:
     plain = range_(*EVERYTHING, limit=1)
     assert read(keys, filtered_range(plain, max_mod_revision=4)) == ([b"c"], False, 3)
     assert read(keys, filtered_range(plain, min_create_revision=3)) == ([b"b"], True, 3)
+
+
+def test_one_key_may_be_filtered_too(keys: KeySpace) -> None:
+    assert read(keys, filtered_range(range_(b"c"), min_mod_revision=5)) == ([], False, 1)
 
 
 def test_no_filter_changes_what_is_kept(keys: KeySpace) -> None:

@@ -254,6 +254,7 @@ A, DELETE_A, DELETE_ALL = put(b"a", b""), delete_range(b"a"), delete_range(b"\x0
     [
         [A, A],
         [A, DELETE_A],
+        [A, A, delete_range(b"x")],
         [DELETE_A, A],
         [A, delete_range(b"0", b"b")],
         [DELETE_ALL, A],
