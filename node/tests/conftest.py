@@ -1,10 +1,10 @@
 """What the tests of node/ share: settings of a single node that binds only to loopback, and this
-folder on sys.path, for `runtime`."""
+folder on sys.path, for `runtime` and `watchers`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from metastore.node.settings_sources import load
 
 if TYPE_CHECKING:
     from runtime import Runtime
+    from watchers import Bench
 
 _HERE = str(Path(__file__).resolve().parent)
 if _HERE not in sys.path:
@@ -52,3 +53,13 @@ def leader(make_runtime: Callable[..., Runtime]) -> Runtime:
     node.lead()
     node.acknowledge()
     return node
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A store and its watches."""
+    from watchers import Bench
+
+    bench = Bench(tmp_path / "store")
+    yield bench
+    bench.store.close()
