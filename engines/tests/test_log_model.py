@@ -1,17 +1,23 @@
 """The log against a list: whatever is appended, compacted and reopened, they are equal."""
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from metastore.engines.contract import LogRecord, SnapshotMeta
+from metastore.engines.contract import LogRecord, RaftLog, SnapshotMeta
 from metastore.engines.memory.wal import WriteAheadLog
+from metastore.engines.rocksdb.driver import open_driver
+from metastore.engines.rocksdb.log import RocksLog
 
 
 class LogIsAList(RuleBasedStateMachine):
+    """For any engine; a subclass opens its log."""
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
@@ -22,8 +28,14 @@ class LogIsAList(RuleBasedStateMachine):
         self.log = self.opened()
         self.log.recover()
 
-    def opened(self) -> WriteAheadLog:
-        return WriteAheadLog(Path(self.directory.name), segment_bytes_max=250)
+    def opened(self) -> RaftLog:
+        raise NotImplementedError
+
+    def closed(self) -> None:
+        self.log.close()
+
+    def wanted_size_bytes(self) -> int:
+        raise NotImplementedError
 
     @property
     def last_index(self) -> int:
@@ -69,7 +81,7 @@ class LogIsAList(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.log.close()
+        self.closed()
         self.log = self.opened()
         recovered = self.log.recover()
         assert list(recovered.entries) == self.entries
@@ -78,21 +90,49 @@ class LogIsAList(RuleBasedStateMachine):
         assert not recovered.warnings
 
     @invariant()
-    def size_is_that_of_the_files(self) -> None:
-        files = Path(self.directory.name).iterdir()
-        assert self.log.size_bytes() == sum(path.stat().st_size for path in files)
+    def size_is_that_of_what_is_there(self) -> None:
+        assert self.log.size_bytes() == self.wanted_size_bytes()
 
     def teardown(self) -> None:
         self.reopen()
-        self.log.close()
+        self.closed()
         self.directory.cleanup()
 
 
-LogIsAList.TestCase.settings = settings(
-    max_examples=150,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-TestTheLogIsAList = LogIsAList.TestCase
+class MemoryLogIsAList(LogIsAList):
+    def opened(self) -> RaftLog:
+        return WriteAheadLog(Path(self.directory.name), segment_bytes_max=250)
+
+    def wanted_size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in Path(self.directory.name).iterdir())
+
+
+class RocksLogIsAList(LogIsAList):
+    def opened(self) -> RaftLog:
+        self.driver = open_driver(Path(self.directory.name), name="rocksdict")
+        return RocksLog(self.driver)
+
+    def closed(self) -> None:
+        super().closed()
+        self.driver.close()
+
+    def wanted_size_bytes(self) -> int:
+        return sum(8 + 4 + 20 + len(entry.data) for entry in self.entries)
+
+
+def limited(examples_max: int) -> settings:
+    return settings(
+        max_examples=examples_max,
+        stateful_step_count=30,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+MemoryLogIsAList.TestCase.settings = limited(150)
+TestTheMemoryLogIsAList = MemoryLogIsAList.TestCase
+RocksLogIsAList.TestCase.settings = limited(25)  # opening a database takes a while
+TestTheRocksLogIsAList = pytest.mark.skipif(
+    find_spec("rocksdict") is None, reason="rocksdict is not installed"
+)(RocksLogIsAList.TestCase)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def test_after_the_close_every_call_is_refused_and_the_files_are_free(
     driver.close()
     driver.close()
     assert list(begun) == list(untouched) == []
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: driver.get(LOG, b"1"),
         lambda: driver.iterate(LOG, b"", None),
         lambda: driver.write([]),
@@ -187,12 +187,16 @@ class Failing:
 def test_a_failed_write_or_sync_is_the_last_one(driver: Driver, first: str) -> None:
     """A9: a sync that works after one that failed would be a sync over a hole."""
     inner: Any = driver
-    calls = {"write": lambda: driver.write([(LOG, b"a", b"1")]), "sync": driver.sync}
+    calls: dict[str, Callable[[], object]] = {
+        "write": lambda: driver.write([(LOG, b"a", b"1")]),
+        "sync": driver.sync,
+        "flush": lambda: driver.flush([LOG]),
+    }
     working, inner._database = inner._database, Failing()
     with pytest.raises(StorageFailed, match="Input/output"):
         calls[first]()
     inner._database = working
-    for call in [*calls.values(), lambda: driver.flush([LOG])]:
+    for call in calls.values():
         with pytest.raises(StorageFailed, match="Input/output"):
             call()
 
