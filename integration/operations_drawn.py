@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from metastore.transport import schema
 
 KEYS = (b"a", b"ab", b"abc", b"b", b"b\x00", b"c", b"\xfe", b"\xff")
+NEVER_PUT_IN_TXN = b"bb"
 EVERYTHING = (b"\x00", b"\x00")
 NEWEST = 0  # as a relative revision: not given at all
 
 keys = st.sampled_from(KEYS)
+keys_outside_txn = st.sampled_from((*KEYS, *KEYS, NEVER_PUT_IN_TXN, b""))
 maybe_empty_keys = st.sampled_from((*KEYS, *KEYS, b""))
 range_ends = st.sampled_from((b"", b"\x00", *KEYS))
+bounded_ends = st.sampled_from((b"", *KEYS))
 values = st.sampled_from((b"", b"0", b"1", b"x", b"\x00\xff"))
 lease_numbers = st.sampled_from((0, 0, 0, 1, 2, 3, 9))
 relative_revisions = st.sampled_from((NEWEST,) * 6 + (-1, -2, -3, -5, -9, -20, 1, 3))
@@ -27,17 +30,17 @@ Drawn = tuple[Any, ...]
 
 
 @st.composite
-def puts(draw: Callable[..., Any]) -> Drawn:
+def puts(draw: Callable[..., Any], drawn_keys: Any = maybe_empty_keys) -> Drawn:
     put_flags = draw(st.sampled_from((0, 0, 0, 1, 1, 2, 3, 4, 5, 6)))
     # With "ignore", a value or a lease is an error: let it be one now and then only.
     value = draw(values) if not put_flags & 2 or draw(st.integers(0, 3)) == 0 else b""
     lease = draw(lease_numbers) if not put_flags & 4 or draw(st.integers(0, 3)) == 0 else 0
-    return ("put", draw(maybe_empty_keys), value, lease, put_flags)
+    return ("put", draw(drawn_keys), value, lease, put_flags)
 
 
 @st.composite
-def deletes(draw: Callable[..., Any]) -> Drawn:
-    return ("delete", draw(maybe_empty_keys), draw(range_ends), draw(st.integers(0, 1)))
+def deletes(draw: Callable[..., Any], ends: Any = range_ends) -> Drawn:
+    return ("delete", draw(maybe_empty_keys), draw(ends), draw(st.integers(0, 1)))
 
 
 @st.composite
@@ -62,7 +65,13 @@ def compares(draw: Callable[..., Any]) -> Drawn:
 
 
 def branches(depth: int) -> Any:
-    parts = [puts(), puts(), deletes(), ranges()]
+    # etcd overlooks some deletes that meet a put of the same transaction: those without an end, and
+    # those in a nested transaction after a put in another one. We refuse them all.
+    if depth:
+        unmet = st.tuples(st.just("delete"), st.just(NEVER_PUT_IN_TXN), st.just(b""), st.just(1))
+        parts = [puts(), puts(), unmet, ranges()]
+    else:
+        parts = [puts(), puts(), deletes(bounded_ends), ranges()]
     return st.lists(st.one_of(*parts, *([txns(depth + 1)] if depth < 2 else [])), max_size=4)
 
 

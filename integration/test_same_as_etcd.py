@@ -17,7 +17,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from node_processes import NodeProcesses
-from operations_drawn import EVERYTHING, Drawn, Placing, deletes, puts, ranges, txns
+from operations_drawn import (
+    EVERYTHING,
+    Drawn,
+    Placing,
+    deletes,
+    keys_outside_txn,
+    puts,
+    ranges,
+    txns,
+)
 
 from metastore.transport import schema
 
@@ -72,7 +81,7 @@ class Comparison(RuleBasedStateMachine):
             self.revision = answers[0][0]
         return answers[0]
 
-    @rule(drawn=puts())
+    @rule(drawn=puts(keys_outside_txn))
     def put(self, drawn: Drawn) -> None:
         self.same(lambda placing: placing.place(drawn))
 
