@@ -8,11 +8,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metastore.client import ops
     from metastore.client.client import Client
+    from metastore.client.comparisons import (
+        Comparison,
+        create_revision,
+        lease_of,
+        mod_revision,
+        value,
+        version,
+    )
+    from metastore.client.election import Election
     from metastore.client.errors import (
         AnswerTooLarge,
         ClientMisused,
+        Compacted,
         InvalidRequest,
+        LeaseLost,
         MetastoreError,
         NotLeader,
         OutcomeUnknown,
@@ -22,24 +34,38 @@ if TYPE_CHECKING:
     )
     from metastore.client.futures import Future, Pipeline
     from metastore.client.keys import ALL_KEYS, prefix_range
+    from metastore.client.lease import Lease
+    from metastore.client.lock import Lock
     from metastore.client.results import (
         DeleteResult,
+        HashResult,
         KeyValue,
         Member,
         PutResult,
         RangeResult,
         Refused,
+        TimeToLive,
+        TxnResult,
     )
+    from metastore.client.watch import Event, Revision, Watch
 
 __all__ = [
     "ALL_KEYS",
     "AnswerTooLarge",
     "Client",
     "ClientMisused",
+    "Compacted",
+    "Comparison",
     "DeleteResult",
+    "Election",
+    "Event",
     "Future",
+    "HashResult",
     "InvalidRequest",
     "KeyValue",
+    "Lease",
+    "LeaseLost",
+    "Lock",
     "Member",
     "MetastoreError",
     "NotLeader",
@@ -48,16 +74,31 @@ __all__ = [
     "PutResult",
     "RangeResult",
     "Refused",
+    "Revision",
+    "TimeToLive",
+    "TxnResult",
     "Unavailable",
+    "Watch",
     "WrongCluster",
     "WrongVersion",
+    "create_revision",
+    "lease_of",
+    "mod_revision",
+    "ops",
     "prefix_range",
+    "value",
+    "version",
 ]
 
-_MODULES = ("client", "errors", "futures", "keys", "results")
+_MODULES = (
+    *("errors", "results", "keys", "comparisons", "client", "futures"),
+    *("lease", "lock", "election", "watch"),
+)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "ops":
+        return import_module("metastore.client.ops")
     if name in __all__:
         for module_name in _MODULES:
             module = import_module(f"metastore.client.{module_name}")

@@ -4,13 +4,18 @@ Reading order 4 of the client. Plain state; the driver changes it under its lock
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metastore.client.errors import InvalidRequest, MetastoreError
 from metastore.transport import schema
 from metastore.transport.envelope import ReadLevel
 
+if TYPE_CHECKING:
+    from metastore.client.sessions import Session
+
 LEVELS = {level.name.lower(): level for level in ReadLevel}
+# Writes that may be carried out twice without anybody noticing: they need no session.
+_HARMLESS = frozenset((schema.Op.LEASE_KEEP_ALIVE, schema.Op.SESSION_OPEN))
 
 
 def to_level(name: str) -> ReadLevel:
@@ -22,36 +27,63 @@ def to_level(name: str) -> ReadLevel:
 
 
 class Call:
-    """A request with its fate. `is_sent` says that a node may have got it and may yet act on it."""
+    """A request with its fate.
+
+    is_sent: it left on the connection that has it, and was not answered yet.
+    is_lost: it left before and the answer to that will never be had; it may have been applied.
+    """
 
     __slots__ = (
         "deadline",
         "error",
         "is_done",
+        "is_lost",
         "is_read",
+        "is_repeatable",
         "is_sent",
         "level",
         "operations",
+        "plain_request",
         "reason",
         "request",
         "results",
         "sent_at",
+        "sequence",
+        "session",
+        "wants_session",
     )
 
     def __init__(
-        self, operations: Sequence[schema.Operation], level: ReadLevel, deadline: float
+        self,
+        operations: Sequence[schema.Operation],
+        level: ReadLevel,
+        deadline: float,
+        *,
+        use_sessions: bool = False,
     ) -> None:
         self.operations = operations
-        self.request = schema.encode_request(operations)
+        self.plain_request = self.request = schema.encode_request(operations)
         self.is_read = schema.is_read_only(operations)
+        self.is_repeatable = self.is_read or all(op[0] in _HARMLESS for op in operations)
+        self.wants_session = use_sessions and not self.is_repeatable
+        self.session: Session | None = None
+        self.sequence = 0
         self.level = level if self.is_read else ReadLevel.LINEARIZABLE
         self.deadline = deadline  # of time.monotonic(), seconds
-        self.sent_at = 0.0
+        self.sent_at = 0.0  # not after the last sending; of time.monotonic()
         self.is_sent = False
+        self.is_lost = False
         self.is_done = False
         self.results: Sequence[Any] = ()
         self.error: MetastoreError | None = None
         self.reason = "no node has been reached yet"  # why it has not been served so far
+
+    def may_be_sent_again(self) -> bool:
+        """Although it left and was not answered."""
+        return self.is_repeatable or self.session is not None
+
+    def may_have_happened(self) -> bool:
+        return (self.is_sent or self.is_lost) and not self.is_repeatable
 
     def finish(self, results: Sequence[Any]) -> None:
         self.results = results

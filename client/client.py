@@ -1,38 +1,24 @@
-"""The client: the calls of the store as methods, for any number of threads.
+"""The client: one object for all calls, for any number of threads.
 
-Reading order 10 of the client. Every call waits for its outcome, at most `timeout_s` seconds; what
-the errors mean is drawn in errors.py, what is retried in routing.py.
+Reading order 23 of the client, and the door to it. Every call waits for its outcome, at most
+`timeout_s` seconds; what the errors mean is drawn in errors.py, what is sent again in routing.py.
+The calls themselves are in key_calls.py and coordination.py.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import zmq
 
-from metastore.client.calls import Call, to_level
+from metastore.client.calls import Call
+from metastore.client.coordination import Coordination
 from metastore.client.discovery import Discovery
 from metastore.client.driver import Driver
 from metastore.client.errors import InvalidRequest, Unavailable
-from metastore.client.futures import (
-    WINDOW_COUNT,
-    Pipeline,
-    decode_call,
-    decode_delete,
-    decode_get,
-    decode_put,
-    decode_range,
-)
-from metastore.client.keys import to_bytes
-from metastore.client.paging import scan_pages
-from metastore.client.results import (
-    BatchResult,
-    DeleteResult,
-    KeyValue,
-    Member,
-    PutResult,
-    RangeResult,
-)
+from metastore.client.futures import WINDOW_COUNT, Pipeline
+from metastore.client.results import Member
+from metastore.client.sessions import HEADER_BYTES_MAX
 from metastore.client.statuses import ask_statuses
 from metastore.transport import schema
 from metastore.transport.addresses import parse_connect_address
@@ -40,15 +26,20 @@ from metastore.transport.envelope import ReadLevel
 from metastore.transport.errors import BadAddress
 
 TIMEOUT_S = 5.0
+# A session's header has to fit, too.
+OPERATIONS_MAX = schema.OPERATIONS_MAX - 1
+REQUEST_BYTES_MAX = schema.REQUEST_BYTES_MAX - HEADER_BYTES_MAX
 
 
-class Client:
+class Client(Coordination):
     """Talks to one cluster. Knowing one node is enough: the others are learned from it.
 
     endpoints: "tcp://host:port" of client sockets, in order of preference; a sequence, or one text
         with commas.
     timeout_s: seconds until a call gives up, unless the call says otherwise.
     is_pinned: never talk to any node but those given.
+    use_sessions: number the writes, so that one without an answer can be sent again until its time
+        is up, and yet is carried out once. Without, such a write ends as OutcomeUnknown.
     context: a ZeroMQ context to share; by default the process's own.
 
     Raises InvalidRequest for endpoints that are no addresses. Nothing is sent before the first
@@ -61,97 +52,14 @@ class Client:
         *,
         timeout_s: float = TIMEOUT_S,
         is_pinned: bool = False,
+        use_sessions: bool = True,
         context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
     ) -> None:
         self._timeout_s = timeout_s
+        self._use_sessions = use_sessions
         self._context = context if context is not None else zmq.Context.instance()
         self._discovery = Discovery(_parse_endpoints(endpoints), is_pinned)
         self._driver = Driver(self._context, self._discovery)
-
-    def put(
-        self,
-        key: str | bytes,
-        value: str | bytes,
-        *,
-        prev_kv: bool = False,
-        timeout_s: float | None = None,
-    ) -> PutResult:
-        operation = schema.put(to_bytes(key, "key"), to_bytes(value, "value"), prev_kv=prev_kv)
-        return decode_put(self._do([operation], timeout_s))
-
-    def get(
-        self, key: str | bytes, *, level: str = "linearizable", timeout_s: float | None = None
-    ) -> KeyValue | None:
-        """None if there is no such key."""
-        operation = schema.range_(to_bytes(key, "key"))
-        return decode_get(self._do([operation], timeout_s, to_level(level)))
-
-    def range(
-        self,
-        key: str | bytes,
-        range_end: str | bytes = b"",
-        *,
-        limit: int = 0,
-        revision: int = 0,
-        keys_only: bool = False,
-        count_only: bool = False,
-        level: str = "linearizable",
-        timeout_s: float | None = None,
-    ) -> RangeResult:
-        """Keys of [key, range_end); keys.prefix_range gives the range of a prefix. `limit` 0: all
-        of them, `revision` 0: the newest. Large ranges: see scan."""
-        operation = schema.range_(
-            to_bytes(key, "key"),
-            to_bytes(range_end, "range end"),
-            limit=limit,
-            revision=revision,
-            keys_only=keys_only,
-            count_only=count_only,
-        )
-        return decode_range(self._do([operation], timeout_s, to_level(level)))
-
-    def scan(
-        self,
-        key: str | bytes,
-        range_end: str | bytes,
-        *,
-        keys_only: bool = False,
-        level: str = "linearizable",
-        on_change: Callable[[], None] | None = None,
-    ) -> Iterator[KeyValue]:
-        """The keys of [key, range_end) in order, in pages, all as of one revision. If keys change
-        meanwhile and the node does not keep old revisions, the rest is read as it is then, after
-        calling `on_change`; without one InvalidRequest is raised: begin again."""
-        start, end = to_bytes(key, "key"), to_bytes(range_end, "range end")
-        return scan_pages(self, start, end, keys_only=keys_only, level=level, on_change=on_change)
-
-    def delete(
-        self, key: str | bytes, *, prev_kv: bool = False, timeout_s: float | None = None
-    ) -> DeleteResult:
-        return self.delete_range(key, prev_kv=prev_kv, timeout_s=timeout_s)
-
-    def delete_range(
-        self,
-        key: str | bytes,
-        range_end: str | bytes = b"",
-        *,
-        prev_kv: bool = False,
-        timeout_s: float | None = None,
-    ) -> DeleteResult:
-        start, end = to_bytes(key, "key"), to_bytes(range_end, "range end")
-        operation = schema.delete_range(start, end, prev_kv=prev_kv)
-        return decode_delete(self._do([operation], timeout_s))
-
-    def batch(
-        self,
-        operations: Sequence[schema.Operation],
-        *,
-        level: str = "linearizable",
-        timeout_s: float | None = None,
-    ) -> list[BatchResult]:
-        """Operations made by transport.schema, applied in order, each at its own revision; not a
-        transaction. A refused one appears as Refused in its place."""
-        return self._do(operations, timeout_s, to_level(level))
 
     def pipeline(self, *, window: int = WINDOW_COUNT, timeout_s: float | None = None) -> Pipeline:
         """Requests without waiting for each; leaving the context waits for all. `timeout_s` counts
@@ -189,33 +97,36 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _do(
+    def _perform(
         self,
         operations: Sequence[schema.Operation],
-        timeout_s: float | None,
+        timeout_s: float | None = None,
         level: ReadLevel = ReadLevel.LINEARIZABLE,
-    ) -> list[BatchResult]:
+    ) -> Call:
         call = self._make_call(operations, timeout_s, level)
         self._driver.submit([call])
         # The driver itself ends the call at its deadline, and knows better what is then known of
         # it.
         if not self._driver.wait(lambda: call.is_done, call.deadline + 1.0):
             raise Unavailable("the request outlived its time-out; the client cannot go on")
-        return decode_call(call)
+        return call
 
     def _make_call(
         self, operations: Sequence[schema.Operation], timeout_s: float | None, level: ReadLevel
     ) -> Call:
         if not operations:
             raise InvalidRequest("a request needs at least one operation")
-        if len(operations) > schema.OPERATIONS_MAX:
-            count_max = schema.OPERATIONS_MAX
-            raise InvalidRequest(f"{len(operations)} operations are too many; at most {count_max}")
+        if len(operations) > OPERATIONS_MAX:
+            raise InvalidRequest(
+                f"{len(operations)} operations are too many; at most {OPERATIONS_MAX}"
+            )
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        call = Call(operations, level, time.monotonic() + limit_s)
-        if len(call.request) > schema.REQUEST_BYTES_MAX:
-            bytes_max = schema.REQUEST_BYTES_MAX
-            raise InvalidRequest(f"{len(call.request)} bytes are too many; at most {bytes_max}")
+        deadline = time.monotonic() + limit_s
+        call = Call(operations, level, deadline, use_sessions=self._use_sessions)
+        if len(call.request) > REQUEST_BYTES_MAX:
+            raise InvalidRequest(
+                f"{len(call.request)} bytes are too many; at most {REQUEST_BYTES_MAX}"
+            )
         return call
 
 

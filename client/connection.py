@@ -1,6 +1,6 @@
 """One connection to one node: a DEALER, what waits to leave on it, and what waits for its answers.
 
-Reading order 6 of the client. Lives as long as its TCP connection and is never mended: a broken
+Reading order 7 of the client. Lives as long as its TCP connection and is never mended: a broken
 one is dropped and a new one made, so that what was under way on it is known to be cut off. Not
 thread-safe: the driver calls it under its lock.
 """
@@ -13,6 +13,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from metastore.client.calls import Call
+from metastore.client.streams import Stream
 from metastore.transport import envelope
 
 CONNECT_S_MAX = 2.0  # until the node must have answered our greeting
@@ -20,6 +21,8 @@ SILENCE_S_MAX = 1.0  # with requests under way; a node that says nothing for so 
 FRAMES_MAX = 512  # of one multipart message
 FRAMES_BYTES_MAX = 1 << 20  # of one multipart message, unless a single frame is larger
 RECEIVE_MESSAGES_MAX = 256  # of one turn
+FAREWELL_MS_MAX = 200  # for what leaves last to leave, while the process goes on or ends
+NO_ANSWER = 0  # in place of the request id of a frame that is not answered
 
 ENDINGS = (
     zmq.EVENT_DISCONNECTED
@@ -42,6 +45,7 @@ class Connection:
         self.is_closed = False
         self.is_blocked = False  # the socket took no more; wait for POLLOUT
         self.waiting: dict[int, Call] = {}
+        self.streams: dict[int, Stream] = {}  # by the request id of the WATCH
         self.greeting_ids: set[int] = set()  # request ids of greetings without an answer yet
         self.made_at = time.monotonic()
         self.heard_at = self.made_at
@@ -68,12 +72,21 @@ class Connection:
         self.waiting[request_id] = call
         self._outbox.append((request_id, frame))
 
+    def queue_watch(self, request_id: int, stream: Stream, frame: bytes) -> None:
+        self.streams[request_id] = stream
+        self._outbox.append((request_id, frame))
+
+    def queue_notice(self, frame: bytes) -> None:
+        """A frame that no answer is owed for."""
+        self._outbox.append((NO_ANSWER, frame))
+
     def send_queued(self) -> None:
         """Sends everything queued, many frames in one message, until the socket takes no more."""
         while self._outbox and not self.is_broken:
             batch = self._next_batch()
             if not batch:
                 return
+            now = time.monotonic()  # before: a lease counts from a time that is surely not later
             try:
                 self.socket.send_multipart([frame for _, frame in batch], zmq.NOBLOCK, copy=True)
             except zmq.Again:
@@ -81,8 +94,8 @@ class Connection:
                 self.is_blocked = True
                 return
             self.is_blocked = False
-            now = time.monotonic()
-            if self._unanswered_since <= self.heard_at:
+            is_owed = any(request_id != NO_ANSWER for request_id, _ in batch)
+            if is_owed and self._unanswered_since <= self.heard_at:
                 self._unanswered_since = now
             for request_id, _ in batch:
                 call = self.waiting.get(request_id)
@@ -99,11 +112,18 @@ class Connection:
             if batch and size_bytes > FRAMES_BYTES_MAX:
                 break
             self._outbox.popleft()
-            # A call that gave up before it left was reported as "did not happen": it must not
-            # leave.
-            if request_id in self.waiting or request_id in self.greeting_ids:
+            if request_id == NO_ANSWER or self._is_wanted(request_id):
                 batch.append((request_id, frame))
         return batch
+
+    def _is_wanted(self, request_id: int) -> bool:
+        """A call that gave up before it left was reported as "did not happen": it must not leave.
+        Nor need a watch that was closed."""
+        return (
+            request_id in self.waiting
+            or request_id in self.greeting_ids
+            or request_id in self.streams
+        )
 
     def receive(self) -> Iterator[bytes]:
         """Every frame that has arrived, up to a budget."""
@@ -136,8 +156,12 @@ class Connection:
     def is_overdue(self, now: float) -> bool:
         return not self.is_ready and now - self.made_at > CONNECT_S_MAX
 
-    def close(self) -> None:
+    def close(self, linger_ms: int = 0) -> None:
+        """linger_ms: how long what has left here may take to leave the process. Closing twice is
+        fine."""
+        if self.is_closed:
+            return
         self.is_broken = self.is_closed = True
         self.socket.disable_monitor()
         self.monitor.close(0)
-        self.socket.close(0)
+        self.socket.close(linger_ms)

@@ -1,6 +1,6 @@
 """Who is in the cluster and who leads it, as far as the answers of the nodes tell.
 
-Reading order 5 of the client. Decides, never sends: the driver feeds it what nodes said and asks it
+Reading order 6 of the client. Decides, never sends: the driver feeds it what nodes said and asks it
 where to go. Time comes in as an argument (seconds of time.monotonic()).
 """
 

@@ -1,7 +1,7 @@
 """The turn: send what is queued, wait for sockets, take in the answers; done by the callers'
 threads.
 
-Reading order 8 of the client. There is no thread of its own that could die unseen. Of the threads
+Reading order 11 of the client. There is no thread of its own that could die unseen. Of the threads
 that wait, one drives the sockets for all; when its own call is done it hands over to another.
 Threads that only add calls wake the driving one through a pipe. All state is changed under one
 lock, which is let go of while the driving thread waits for the sockets.
@@ -20,6 +20,7 @@ from metastore.client.connection import Connection
 from metastore.client.discovery import Discovery
 from metastore.client.errors import ClientMisused, Unavailable
 from metastore.client.routing import Router
+from metastore.client.streams import Batch, Stream
 
 SWEEP_S = 0.05  # between two looks for what has waited too long
 PARKED_POLL_S = 0.01  # while calls wait for a leader or for a pause to end
@@ -71,7 +72,7 @@ class Driver:
                 if remaining_s <= 0:
                     return False
                 if asks and not self._is_closed:
-                    self._router.ask_everyone(time.monotonic())
+                    self._router.nodes.ask_everyone(time.monotonic())
                 # Closing: nobody begins to drive any more; every call is about to be ended.
                 if self._is_driven or self._is_closed:
                     self._wait_for_driver(
@@ -80,6 +81,47 @@ class Driver:
                 else:
                     self._drive_once(min(remaining_s, SWEEP_S))
         return True
+
+    # Watches
+
+    def open_stream(self, stream: Stream) -> None:
+        """It begins at the next turn. Raises ClientMisused."""
+        self._check_process()
+        with self._lock:
+            self._check_open()
+            self._router.watching.add(stream)
+            self._wake_driver()
+
+    def close_stream(self, stream: Stream) -> None:
+        """Nothing of it arrives any more; whoever waits for it is woken. Closing twice is fine."""
+        self._check_process()
+        with self._lock:
+            if not stream.is_closed and not self._is_closed:
+                self._router.watching.remove(stream)
+                if not self._is_driven:
+                    self._drive_once(0.0)  # so that the node hears of it
+            stream.is_closed = True
+            self._wake_driver()
+
+    def take_batch(self, stream: Stream) -> Batch | None:
+        """What has arrived first, if anything has."""
+        with self._lock:
+            batch = self._router.watching.take(stream)
+            if batch is not None and not self._is_closed:
+                # What was taken makes room for more: the node must hear of it even from a reader
+                # that never has to wait.
+                if self._is_driven:
+                    self._wake_driver()
+                else:
+                    self._drive_once(0.0)
+            return batch
+
+    def ask_progress(self, stream: Stream) -> None:
+        self._check_process()
+        with self._lock:
+            self._check_open()
+            self._router.watching.ask_progress(stream)
+            self._wake_driver()
 
     def close(self) -> None:
         """Ends every call under way with an error. Closing twice is fine; after a fork it is the
@@ -146,12 +188,13 @@ class Driver:
         if now - self._turned_at > SWEEP_S:
             # Nobody drove for a while: answers may lie here, and must count before any time-out
             # does.
-            self._receive(list(router.connections.values()), now)
+            self._receive(list(router.nodes.connections.values()), now)
         router.route(now)
         if now - self._swept_at > SWEEP_S:
             router.sweep(now)
             self._swept_at = now
-        ready = self._poll(min(timeout_s, PARKED_POLL_S) if router.parked else timeout_s)
+        is_parked = bool(router.parked) or router.watching.is_unsettled
+        ready = self._poll(min(timeout_s, PARKED_POLL_S) if is_parked else timeout_s)
         now = self._turned_at = time.monotonic()
         self._receive(ready, now)
         if router.parked or now - self._swept_at > SWEEP_S:
@@ -181,17 +224,17 @@ class Driver:
         return list(ready)
 
     def _watch_sockets(self) -> None:
-        router = self._router
-        if self._polled_changes_count != router.changes_count:
-            self._polled_changes_count = router.changes_count
+        nodes = self._router.nodes
+        if self._polled_changes_count != nodes.changes_count:
+            self._polled_changes_count = nodes.changes_count
             self._poller = zmq.Poller()
             self._poller.register(self._wake_reader, zmq.POLLIN)
             self._by_socket: dict[object, Connection] = {}
-            for connection in router.connections.values():
+            for connection in nodes.connections.values():
                 for socket in (connection.socket, connection.monitor):
                     self._poller.register(socket, zmq.POLLIN)
                     self._by_socket[socket] = connection
-        for connection in router.connections.values():
+        for connection in nodes.connections.values():
             if connection.is_blocked:
                 self._poller.modify(connection.socket, zmq.POLLIN | zmq.POLLOUT)
             else:

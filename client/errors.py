@@ -7,7 +7,9 @@
     ├── InvalidRequest     never happened and never will: change the request
     │   ├── WrongCluster   the endpoint belongs to another cluster: change the endpoints
     │   ├── AnswerTooLarge a read of more than one answer can hold: give a limit, or scan
+    │   ├── Compacted      the revision is gone: read what is there now, and go on from there
     │   └── WrongVersion   the node speaks another protocol: change one of the two
+    ├── LeaseLost          the lease ended, and locks and keys with it: stop what relied on it
     └── ClientMisused      the program is wrong: closed client, or one used on both sides of a fork
 
 Reading order 1 of the client. Holds no behaviour.
@@ -32,8 +34,8 @@ class NotLeader(Unavailable):
 
 
 class OutcomeUnknown(MetastoreError):
-    """The write left this client and no answer came back. It may have been applied, it may be
-    applied later, or it may be lost. Read the keys before deciding to repeat it."""
+    """The write left this client and no answer came back in time. It may have been applied, it may
+    be applied later, or it may be lost. Read the keys before deciding to repeat it."""
 
 
 class InvalidRequest(MetastoreError):
@@ -52,8 +54,27 @@ class AnswerTooLarge(InvalidRequest):
     """A read whose answer is larger than one message may be."""
 
 
+class Compacted(InvalidRequest):
+    """What was asked for lies before the compaction. `revision` is the oldest that can still be
+    had; 0 if the node did not say."""
+
+    def __init__(self, message: str, revision: int = 0) -> None:
+        super().__init__(message, code=11)  # transport.schema.Code.OUT_OF_RANGE
+        self.revision = revision
+
+
 class WrongVersion(InvalidRequest):
     """The node does not speak this client's protocol version."""
+
+
+class LeaseLost(MetastoreError):
+    """The lease ended, or this client cannot be sure any more that it did not. Whatever it guarded
+    may belong to another by now. `reason` says how it was lost."""
+
+    def __init__(self, lease_id: int, reason: str) -> None:
+        super().__init__(f"lease {lease_id:x} is lost: {reason}")
+        self.lease_id = lease_id
+        self.reason = reason
 
 
 class ClientMisused(MetastoreError):

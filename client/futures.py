@@ -1,6 +1,6 @@
 """Many requests in flight: futures, and the bounded window that hands them out.
 
-Reading order 9 of the client. Drives the sockets only through the driver; `Client.pipeline()`
+Reading order 12 of the client. Drives the sockets only through the driver; `Client.pipeline()`
 makes it.
 """
 
@@ -9,16 +9,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from metastore.client import ops
 from metastore.client.calls import Call, to_level
+from metastore.client.comparisons import Comparison
 from metastore.client.driver import Driver
 from metastore.client.errors import InvalidRequest, MetastoreError, Unavailable
-from metastore.client.keys import to_bytes
 from metastore.client.results import (
     BatchResult,
     DeleteResult,
     KeyValue,
     PutResult,
     RangeResult,
+    TxnResult,
     decode_result,
     raise_if_refused,
 )
@@ -94,15 +96,24 @@ class Pipeline:
         self._under_way: deque[Call] = deque()
         self._unsent: list[Call] = []
 
-    def put(self, key: str | bytes, value: str | bytes) -> "Future[PutResult]":
-        operation = schema.put(to_bytes(key, "key"), to_bytes(value, "value"))
-        return self._add([operation], decode_put)
+    def put(
+        self, key: str | bytes, value: str | bytes, *, lease: ops.LeaseLike = None
+    ) -> "Future[PutResult]":
+        return self._add([ops.put(key, value, lease=lease)], decode_put)
 
     def get(self, key: str | bytes, *, level: str = "linearizable") -> "Future[KeyValue | None]":
-        return self._add([schema.range_(to_bytes(key, "key"))], decode_get, to_level(level))
+        return self._add([ops.get(key)], decode_get, to_level(level))
 
     def delete(self, key: str | bytes) -> "Future[DeleteResult]":
-        return self._add([schema.delete_range(to_bytes(key, "key"))], decode_delete)
+        return self._add([ops.delete(key)], decode_delete)
+
+    def txn(
+        self,
+        compares: Comparison | Sequence[Comparison],
+        success: Sequence[schema.Operation] = (),
+        failure: Sequence[schema.Operation] = (),
+    ) -> "Future[TxnResult]":
+        return self._add([ops.txn(compares, success, failure)], decode_txn)
 
     def batch(
         self, operations: Sequence[schema.Operation], *, level: str = "linearizable"
@@ -179,15 +190,19 @@ class SubmittingFuture(Future[Value]):
 
 
 def decode_put(results: list[BatchResult]) -> PutResult:
-    return _only(results, PutResult)
+    return decode_only(results, PutResult)
 
 
 def decode_delete(results: list[BatchResult]) -> DeleteResult:
-    return _only(results, DeleteResult)
+    return decode_only(results, DeleteResult)
 
 
 def decode_range(results: list[BatchResult]) -> RangeResult:
-    return _only(results, RangeResult)
+    return decode_only(results, RangeResult)
+
+
+def decode_txn(results: list[BatchResult]) -> TxnResult:
+    return decode_only(results, TxnResult)
 
 
 def decode_get(results: list[BatchResult]) -> KeyValue | None:
@@ -195,7 +210,7 @@ def decode_get(results: list[BatchResult]) -> KeyValue | None:
     return items[0] if items else None
 
 
-def _only(results: list[BatchResult], expected: type[Value]) -> Value:
+def decode_only(results: list[BatchResult], expected: type[Value]) -> Value:
     """The one result of a one-operation request. Raises InvalidRequest if the store refused it."""
     result = results[0]
     raise_if_refused(result)

@@ -1,14 +1,13 @@
-"""Reading many keys in pages of bounded size, all as of one revision where the node can.
+"""Reading many keys in pages of bounded size, all as of one revision.
 
-Reading order 12 of the client.
+Reading order 13 of the client.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
-from metastore.client.errors import AnswerTooLarge, InvalidRequest
+from metastore.client.errors import AnswerTooLarge, Compacted
 from metastore.client.results import KeyValue, RangeResult
-from metastore.transport import schema
 
 PAGE_BYTES = 256 << 10  # aimed at; the sizes of keys to come are guessed from those seen
 PAGE_KEYS_FIRST = 16
@@ -25,44 +24,39 @@ class Ranger(Protocol):
         limit: int,
         revision: int,
         keys_only: bool,
+        no_count: bool,
         level: str,
     ) -> RangeResult: ...
 
 
 def scan_pages(
-    client: Ranger,
-    key: bytes,
-    range_end: bytes,
-    *,
-    keys_only: bool,
-    level: str,
-    on_change: Callable[[], None] | None,
+    client: Ranger, key: bytes, range_end: bytes, *, revision: int, keys_only: bool, level: str
 ) -> Iterator[KeyValue]:
-    """Every key of [key, range_end) in order. The first page fixes the revision of the others. If
-    the node has it no more, `on_change` is called and the newest is read instead; without one, the
-    refusal (InvalidRequest) is raised."""
+    """Every key of [key, range_end) in order. The first page fixes the revision of the others."""
     limit = PAGE_KEYS_FIRST
-    revision = 0
     while True:
         try:
             page = client.range(
-                key, range_end, limit=limit, revision=revision, keys_only=keys_only, level=level
+                key,
+                range_end,
+                limit=limit,
+                revision=revision,
+                keys_only=keys_only,
+                no_count=True,  # counting would walk the whole range for every page
+                level=level,
             )
         except AnswerTooLarge:
             if limit == 1:
                 raise
             limit = max(1, limit // 8)
             continue
-        except InvalidRequest as error:
-            if on_change is None or not revision or str(error) != schema.COMPACTED:
-                raise
-            on_change()
-            revision = 0
-            continue
+        except Compacted as error:
+            text = f"revision {revision}, as of which the keys are read, was compacted meanwhile"
+            raise Compacted(f"{text}; begin again", error.revision) from None
         yield from page.items
         if not page.more or not page.items:
             return
-        revision = page.revision
+        revision = revision or page.revision
         key = page.items[-1].key + b"\0"  # the smallest key after it
         limit = _next_limit(page, limit)
 

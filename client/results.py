@@ -3,11 +3,12 @@
 Reading order 2 of the client. Takes the shapes from transport.schema; never touches a socket.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from metastore.client.errors import InvalidRequest
+from metastore.client.errors import Compacted, InvalidRequest
+from metastore.transport import schema
 from metastore.transport.schema import Code, Op, Operation
 
 
@@ -42,13 +43,84 @@ class DeleteResult:
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """Keys in ascending order. `more`: the limit cut the answer; `count`: keys in the whole
-    range."""
+    """Keys in the order asked for. `more`: the limit cut the answer; `count`: keys in the whole
+    range, or of this answer if they were not to be counted."""
 
     revision: int
     items: tuple[KeyValue, ...]
     more: bool
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """`succeeded`: the comparisons held; `results` are those of the branch that was taken, in
+    order."""
+
+    revision: int
+    succeeded: bool
+    results: "tuple[BatchResult, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A compaction, the end of a lease, a session opened or closed: there is nothing else to
+    say."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGrant:
+    """`ttl_s` is what the cluster grants, in seconds; it may be more than was asked for."""
+
+    revision: int
+    lease: int
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """`ttl_s` in seconds from now; 0: there is no such lease."""
+
+    revision: int
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToLive:
+    """Seconds left and seconds granted; `ttl_s` -1: there is no such lease. `keys` is empty unless
+    asked for."""
+
+    revision: int
+    ttl_s: int
+    granted_ttl_s: int
+    keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseList:
+    revision: int
+    leases: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HashResult:
+    """Of what is visible at `hash_revision`: equal on every node. `compact_revision` -1: nothing
+    was compacted yet."""
+
+    revision: int
+    hash: int
+    compact_revision: int
+    hash_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmList:
+    """Numbers of transport.schema.Alarm."""
+
+    revision: int
+    alarms: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +140,72 @@ class Member:
     status_address: str
 
 
-BatchResult: TypeAlias = PutResult | DeleteResult | RangeResult | Refused
+BatchResult: TypeAlias = (
+    PutResult
+    | DeleteResult
+    | RangeResult
+    | TxnResult
+    | Done
+    | LeaseGrant
+    | KeepAlive
+    | TimeToLive
+    | LeaseList
+    | HashResult
+    | AlarmList
+    | Refused
+)
+
+
+def _put(operation: Operation, result: Sequence[Any]) -> BatchResult:
+    return PutResult(result[1], None if result[2] is None else KeyValue(*result[2]))
+
+
+def _delete(operation: Operation, result: Sequence[Any]) -> BatchResult:
+    return DeleteResult(result[1], result[2], tuple(KeyValue(*kv) for kv in result[3]))
+
+
+def _range(operation: Operation, result: Sequence[Any]) -> BatchResult:
+    return RangeResult(result[1], tuple(KeyValue(*kv) for kv in result[2]), result[3], result[4])
+
+
+def _txn(operation: Operation, result: Sequence[Any]) -> BatchResult:
+    pairs = zip(operation[2] if result[2] else operation[3], result[3], strict=True)
+    return TxnResult(result[1], result[2], tuple(decode_result(*pair) for pair in pairs))
+
+
+def _done(operation: Operation, result: Sequence[Any]) -> BatchResult:
+    return Done(result[1])
+
+
+_DECODERS: dict[int, Callable[[Operation, Sequence[Any]], BatchResult]] = {
+    Op.PUT: _put,
+    Op.DELETE_RANGE: _delete,
+    Op.RANGE: _range,
+    Op.FILTERED_RANGE: _range,
+    Op.TXN: _txn,
+    Op.COMPACT: _done,
+    Op.LEASE_GRANT: lambda _, result: LeaseGrant(*result[1:]),
+    Op.LEASE_REVOKE: _done,
+    Op.LEASE_KEEP_ALIVE: lambda _, result: KeepAlive(*result[1:]),
+    Op.LEASE_TIME_TO_LIVE: lambda _, result: TimeToLive(*result[1:]),
+    Op.LEASES: lambda _, result: LeaseList(*result[1:]),
+    Op.HASH: lambda _, result: HashResult(*result[1:]),
+    Op.ALARMS: lambda _, result: AlarmList(*result[1:]),
+    Op.SESSION_OPEN: _done,
+    Op.SESSION_CLOSE: _done,
+}
 
 
 def decode_result(operation: Operation, result: Sequence[Any]) -> BatchResult:
     """The value of one operation's result."""
     if result[0] != Code.OK:
         return Refused(int(result[0]), str(result[1]))
-    if operation[0] == Op.PUT:
-        return PutResult(result[1], None if result[2] is None else KeyValue(*result[2]))
-    if operation[0] == Op.DELETE_RANGE:
-        return DeleteResult(result[1], result[2], tuple(KeyValue(*kv) for kv in result[3]))
-    return RangeResult(result[1], tuple(KeyValue(*kv) for kv in result[2]), result[3], result[4])
+    return _DECODERS[operation[0]](operation, result)
 
 
 def raise_if_refused(result: BatchResult) -> None:
-    """Raises InvalidRequest with the store's own words."""
+    """Raises InvalidRequest, or Compacted, with the store's own words."""
     if isinstance(result, Refused):
+        if result.message == schema.COMPACTED:
+            raise Compacted(result.message)
         raise InvalidRequest(result.message, result.code)

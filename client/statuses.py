@@ -1,6 +1,6 @@
 """Asking nodes for their status: a REQ socket each, all at once.
 
-Reading order 11 of the client. A status socket answers even when its node can serve nothing else,
+Reading order 14 of the client. A status socket answers even when its node can serve nothing else,
 so this goes beside the driver. Any REQ socket does; ours also gives up in time.
 """
 

@@ -25,12 +25,21 @@ class ClusterFile:
 
 
 def open_client(
-    ctx: click.Context, *, is_pinned: bool = False, endpoint: str | None = None
+    ctx: click.Context,
+    *,
+    is_pinned: bool = False,
+    endpoint: str | None = None,
+    use_sessions: bool = True,
 ) -> Client:
     """A client as the global options want it. Raises click.UsageError for bad addresses."""
     endpoints = [endpoint] if endpoint else find_endpoints(ctx)
     try:
-        return Client(endpoints, timeout_s=ctx.obj["timeout_s"], is_pinned=is_pinned)
+        return Client(
+            endpoints,
+            timeout_s=ctx.obj["timeout_s"],
+            is_pinned=is_pinned,
+            use_sessions=use_sessions,
+        )
     except InvalidRequest as error:
         raise click.UsageError(str(error), ctx) from None
 

@@ -10,7 +10,7 @@ import sys
 import click
 
 from metastore.client.command.addresses import open_client
-from metastore.client.command.keys import level_option, warn_once
+from metastore.client.command.keys import level_option
 from metastore.client.command.lines import encode_line
 from metastore.client.keys import prefix_range
 
@@ -34,5 +34,5 @@ def dump(
     key, range_end = prefix_range(os.fsencode(prefix))
     output = sys.stdout.buffer
     with open_client(ctx, is_pinned=endpoint_only, endpoint=node) as client:
-        for item in client.scan(key, range_end, level=level, on_change=warn_once()):
+        for item in client.scan(key, range_end, level=level):
             output.write(encode_line(item.key, item.value) + b"\n")

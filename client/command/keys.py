@@ -6,7 +6,6 @@ them.
 
 import os
 import sys
-from collections.abc import Callable
 
 import click
 
@@ -68,7 +67,7 @@ def get(
             found = client.get(start, level=level)
             items = iter([] if found is None else [found])
         else:
-            items = client.scan(start, end, keys_only=keys_only, level=level, on_change=warn_once())
+            items = client.scan(start, end, keys_only=keys_only, level=level)
         for item in items:
             found_count += 1
             _write(item, is_single, keys_only, as_json)
@@ -103,17 +102,3 @@ def _write(item: KeyValue, is_single: bool, keys_only: bool, as_json: bool) -> N
     else:
         line = item.key + b"\t" + item.value
     sys.stdout.buffer.write(line + b"\n")
-
-
-def warn_once() -> Callable[[], None]:
-    """For reads of many pages: says, once, that they are not all as of one revision."""
-    told: list[bool] = []
-
-    def warn() -> None:
-        if not told:
-            click.echo(
-                "metastore: keys change while being read; not all as of one revision", err=True
-            )
-        told.append(True)
-
-    return warn

@@ -46,7 +46,8 @@ def load(ctx: click.Context, file: IO[bytes], acknowledged: str | None, patience
     """
     started_at = time.monotonic()
     with ExitStack() as stack:
-        client = stack.enter_context(open_client(ctx))
+        # The loader itself repeats what may be repeated; sessions would cost the cluster memory.
+        client = stack.enter_context(open_client(ctx, use_sessions=False))
         show = stack.enter_context(_progress(file))
         listing = stack.enter_context(open(acknowledged, "ab")) if acknowledged else None
 

@@ -1,7 +1,9 @@
 """A small real node for the client's tests: a ROUTER in a thread, speaking the wire, with a script.
 
-What it stores is a plain dictionary shared by the nodes of one fake cluster. Each request takes the
-next act of the node's script; without one, the leader serves and the others redirect.
+What it stores is a plain dictionary shared by the nodes of one fake cluster, with its sessions.
+Each request takes the next act of the node's script; without one, the leader serves and the others
+redirect. Opening and closing sessions takes no act. Watches are recorded and answered with WATCHED;
+what else they get the test sends itself.
 """
 
 import threading
@@ -13,7 +15,7 @@ import msgpack
 import pytest
 import zmq
 
-from metastore.transport import envelope, schema
+from metastore.transport import envelope, schema, watch_frames
 from metastore.transport.envelope import ErrorCode, ReadLevel
 
 WAIT_S = 10.0  # for something that must happen; never waited out in a passing test
@@ -28,7 +30,11 @@ class FakeNode:
         self.node_id = node_id
         self.script: deque[str] = deque()
         self.default_act = ""
-        self.requests: list[tuple[int, Any]] = []  # (read level, operations)
+        self.requests: list[tuple[int, Any]] = []  # (read level, operations without header)
+        self.headers: list[Any] = []  # SESSION headers, of the requests that have one
+        self.watch_frames: list[Any] = []  # every frame about watches, in order
+        self.watchers: dict[int, bytes] = {}  # request id of a WATCH -> who sent it
+        self.answers_watches = True
         self.frames_of_messages: list[int] = []
         self.hellos_count = 0
         self.held: list[tuple[bytes, envelope.Request]] = []
@@ -54,6 +60,13 @@ class FakeNode:
         """Serves everything held."""
         self._give_order.send(b"release")
 
+    def tell(self, frame: bytes) -> None:
+        """Sends a frame to whoever watches: the last one who made a watch."""
+        self._give_order.send_multipart([b"tell", frame])
+
+    def break_connections(self) -> None:
+        self._give_order.send(b"hang_up")
+
     def stop(self) -> None:
         if self._thread.is_alive():
             self._give_order.send(b"stop")
@@ -72,11 +85,20 @@ class FakeNode:
         while True:
             ready = dict(poller.poll())
             if self._orders in ready:
-                if self._orders.recv() == b"stop":
+                order, *frames = self._orders.recv_multipart()
+                if order == b"stop":
                     break
-                for identity, request in self.held:
-                    self._serve(identity, request)
-                self.held.clear()
+                if order == b"tell":
+                    self._send(list(self.watchers.values())[-1], frames[0])
+                elif order == b"hang_up":
+                    poller.unregister(self._router)
+                    self._hang_up()
+                    poller.register(self._router, zmq.POLLIN)
+                else:
+                    for identity, request in self.held:
+                        self._serve(identity, request)
+                    self.held.clear()
+                continue
             if self._status in ready:
                 self._status.recv()
                 self._status.send(msgpack.packb(self._status_answer()))
@@ -110,9 +132,19 @@ class FakeNode:
             frame = envelope.decode_client_frame(data)
             if isinstance(frame, envelope.Hello):
                 self._greet(identity, frame)
-            else:
+            elif isinstance(frame, envelope.Request):
                 hangs_up |= self._act(identity, frame)
+            else:
+                self._on_watch_frame(identity, frame)
         return hangs_up
+
+    def _on_watch_frame(self, identity: bytes, frame: Any) -> None:
+        self.watch_frames.append(frame)
+        if isinstance(frame, watch_frames.Watch):
+            self.watchers[frame.request_id] = identity
+            if self.answers_watches:
+                revision = self.cluster.revision
+                self._send(identity, watch_frames.encode_watched(frame.request_id, revision))
 
     def _greet(self, identity: bytes, hello: envelope.Hello) -> None:
         self.hellos_count += 1
@@ -135,7 +167,18 @@ class FakeNode:
         )
 
     def _act(self, identity: bytes, request: envelope.Request) -> bool:
-        self.requests.append((request.read_level, schema.decode_request(request.request)))
+        operations = schema.decode_request(request.request)
+        if operations[0][0] in (schema.Op.SESSION_OPEN, schema.Op.SESSION_CLOSE):
+            is_leading = self.node_id == self.cluster.leader_id
+            if is_leading:
+                self._serve(identity, request)
+            else:
+                self._refuse(identity, request, ErrorCode.NOT_LEADER)
+            return False
+        if operations[0][0] == schema.Op.SESSION:
+            self.headers.append(operations[0])
+            operations = operations[1:]
+        self.requests.append((request.read_level, operations))
         act = self.script.popleft() if self.script else self.default_act
         is_local = request.read_level == ReadLevel.LOCAL
         if not act:
@@ -151,15 +194,18 @@ class FakeNode:
             else:
                 self.cluster.apply(request.request)
         elif act not in ("ignore", "hang_up"):
-            leader_id = self.cluster.leader_id
-            self._send(
-                identity, envelope.encode_error(request.request_id, act, "so it says", leader_id)
-            )
+            self._refuse(identity, request, act)
         return act in ("hang_up", "serve_and_hang_up")
 
     def _serve(self, identity: bytes, request: envelope.Request) -> None:
         results = self.cluster.apply(request.request)
         self._send(identity, envelope.encode_results_frame(request.request_id, results))
+
+    def _refuse(self, identity: bytes, request: envelope.Request, code: str) -> None:
+        leader_id = self.cluster.leader_id
+        self._send(
+            identity, envelope.encode_error(request.request_id, code, "so it says", leader_id)
+        )
 
     def _send(self, identity: bytes, frame: bytes) -> None:
         self._router.send_multipart([identity, frame])
@@ -187,6 +233,9 @@ class FakeCluster:
         self.greeting_error = ""
         self.revision = 1
         self.data: dict[bytes, tuple[Any, ...]] = {}
+        self.sessions: dict[int, dict[int, bytes]] = {}  # session -> kept replies
+        self.session_changes: list[Any] = []  # SESSION_OPEN and SESSION_CLOSE, in order
+        self.answers: dict[int, Any] = {}  # operation code -> result; for what is not played here
         self.applied: list[Any] = []  # every operation that changed something, in order
         self.lock = threading.Lock()
         self.nodes: list[FakeNode] = []
@@ -202,10 +251,35 @@ class FakeCluster:
 
     def apply(self, request: bytes) -> bytes:
         with self.lock:
-            results = [self._apply(operation) for operation in schema.decode_request(request)]
-        return schema.encode_results(results)
+            operations = schema.decode_request(request)
+            if operations[0][0] != schema.Op.SESSION:
+                return schema.encode_results([self._apply(operation) for operation in operations])
+            _, session, sequence, _ = operations[0]
+            kept = self.sessions.get(session)
+            if kept is None:
+                refusal = (int(schema.Code.FAILED_PRECONDITION), schema.SESSION_NOT_FOUND)
+                return schema.encode_results([refusal])
+            if sequence not in kept:
+                results = [self._apply(operation) for operation in operations[1:]]
+                kept[sequence] = schema.encode_results(results)
+            return kept[sequence]
 
     def _apply(self, operation: Any) -> Any:
+        code = operation[0]
+        if code in self.answers:
+            answer = self.answers[code]
+            return answer(operation) if callable(answer) else answer
+        if code == schema.Op.SESSION_OPEN:
+            self.session_changes.append(operation)
+            self.sessions.setdefault(operation[1], {})
+            return [0, self.revision]
+        if code == schema.Op.SESSION_CLOSE:
+            self.session_changes.append(operation)
+            self.sessions.pop(operation[1], None)
+            return [0, self.revision]
+        return self._apply_to_keys(operation)
+
+    def _apply_to_keys(self, operation: Any) -> Any:
         code, key = operation[0], operation[1]
         if not key:
             return [schema.Code.INVALID_ARGUMENT, schema.KEY_NOT_PROVIDED]
@@ -214,20 +288,20 @@ class FakeCluster:
             self.revision += 1
             old = self.data.get(key)
             created, version = (old[2], old[4] + 1) if old else (self.revision, 1)
-            self.data[key] = (key, operation[2], created, self.revision, version, 0)
-            return [0, self.revision, old if operation[3] else None]
+            self.data[key] = (key, operation[2], created, self.revision, version, operation[3])
+            return [0, self.revision, old if operation[4] & schema.Flag.PREV_KV else None]
         found = sorted(k for k in self.data if _is_within(k, key, operation[2]))
         if code == schema.Op.DELETE_RANGE:
             self.applied.append(operation)
             self.revision += bool(found)
             gone = [self.data.pop(k) for k in found]
             return [0, self.revision, len(gone), gone if operation[3] else []]
-        limit, revision, keys_only = operation[3], operation[4], operation[5]
+        limit, revision, flags = operation[3], operation[4], operation[5]
         if 0 < revision < self.revision:
             return [schema.Code.OUT_OF_RANGE, schema.COMPACTED]
         taken = found[:limit] if limit else found
         records = [self.data[k] for k in taken]
-        if keys_only:
+        if flags & schema.Flag.KEYS_ONLY:
             records = [(r[0], b"", *r[2:]) for r in records]
         return [0, self.revision, records, len(taken) < len(found), len(found)]
 

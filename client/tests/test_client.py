@@ -110,9 +110,11 @@ def test_a_write_that_was_never_proposed_is_not_called_unknown(cluster: Any, cod
 
 
 @pytest.mark.parametrize("act", ["ignore", "hang_up", "serve_and_hang_up", "outcome_unknown"])
-def test_a_write_without_an_answer_is_unknown_and_never_repeated(cluster: Any, act: str) -> None:
+def test_without_a_session_a_write_without_an_answer_is_unknown_and_never_repeated(
+    cluster: Any, act: str
+) -> None:
     cluster.leader.script.append(act)
-    with client_of(cluster.leader, timeout_s=0.3) as client:
+    with client_of(cluster.leader, timeout_s=0.3, use_sessions=False) as client:
         with pytest.raises(OutcomeUnknown, match="read the keys before repeating"):
             client.put("a", "1")
         client.get("a", timeout_s=5)  # whatever would be repeated is ahead of this
@@ -132,7 +134,7 @@ def test_a_read_is_repeated_whatever_happened_to_it(cluster: Any, act: str) -> N
 
 def test_a_batch_that_also_writes_is_not_repeated_like_a_read(cluster: Any) -> None:
     cluster.leader.script.append("hang_up")
-    with client_of(cluster.leader) as client, pytest.raises(OutcomeUnknown):
+    with client_of(cluster.leader, use_sessions=False) as client, pytest.raises(OutcomeUnknown):
         client.batch([schema.range_(b"a"), schema.put(b"a", b"1")])
     assert len(cluster.leader.requests) == 1
 

@@ -80,8 +80,8 @@ def test_an_unavailable_cluster_leaves_with_3(run: Run, unused_address: str) -> 
 
 
 def test_an_unknown_outcome_leaves_with_4(run: Run, cluster: Any) -> None:
-    cluster.leader.script.append("outcome_unknown")
-    found = run("put", "a", "1")
+    cluster.leader.default_act = "outcome_unknown"
+    found = run("--timeout", "0.3", "put", "a", "1")
     assert found.exit_code == 4
     assert "read the keys before repeating" in found.stderr
 

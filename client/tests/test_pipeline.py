@@ -54,7 +54,10 @@ def test_a_full_window_holds_the_caller_back(cluster: Any) -> None:
 
 def test_futures_of_one_pipeline_fail_each_for_itself(cluster: Any) -> None:
     cluster.leader.script.extend(["serve", "outcome_unknown", "invalid", "serve"])
-    with Client(cluster.leader.client_address) as client, client.pipeline() as pipeline:
+    with (
+        Client(cluster.leader.client_address, use_sessions=False) as client,
+        client.pipeline() as pipeline,
+    ):
         futures = [pipeline.put(str(number), "v") for number in range(4)]
         kinds = [type(future.exception()) for future in futures]
     assert kinds == [type(None), OutcomeUnknown, InvalidRequest, type(None)]
@@ -62,7 +65,7 @@ def test_futures_of_one_pipeline_fail_each_for_itself(cluster: Any) -> None:
 
 def test_a_broken_connection_ends_the_writes_under_way_and_repeats_the_reads(cluster: Any) -> None:
     cluster.leader.script.extend(["ignore", "ignore", "hang_up"])
-    with Client(cluster.leader.client_address) as client:
+    with Client(cluster.leader.client_address, use_sessions=False) as client:
         client.members()
         pipeline = client.pipeline()
         write, read, last = pipeline.put("a", "1"), pipeline.get("a"), pipeline.delete("a")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from metastore.client import AnswerTooLarge, Client, InvalidRequest, Unavailable, routing
+from metastore.client import AnswerTooLarge, Client, Compacted, Unavailable, routing
 from metastore.transport import envelope, schema
 
 
@@ -36,20 +36,23 @@ def test_a_scan_reads_every_key_once_in_order_over_many_pages(cluster: Any) -> N
     assert len(cluster.leader.requests) > 3
 
 
-def test_a_scan_over_changing_keys_says_so_or_is_refused(cluster: Any) -> None:
-    told: list[bool] = []
+def test_a_scan_whose_revision_is_compacted_meanwhile_says_so(cluster: Any) -> None:
     with client_of(cluster.leader) as client:
         client.batch([schema.put(b"%04d" % number, b"v") for number in range(40)])
-        scan = client.scan(b"\0", b"\0", on_change=lambda: told.append(True))
-        first = next(scan)
-        client.put("0039", "new")
-        assert [first.key, *(kv.key for kv in scan)] == [b"%04d" % n for n in range(40)]
-        assert told == [True]
-        strict = client.scan(b"\0", b"\0")
-        next(strict)
-        client.put("0039", "newer")
-        with pytest.raises(InvalidRequest, match="compacted"):
-            list(strict)
+        scan = client.scan(b"\0", b"\0")
+        next(scan)
+        client.put("0039", "new")  # this fake node forgets at once what was
+        with pytest.raises(Compacted, match=r"revision 41, as of which .* begin again"):
+            list(scan)
+
+
+def test_all_pages_of_a_scan_are_as_of_one_revision_and_uncounted(cluster: Any) -> None:
+    with client_of(cluster.leader) as client:
+        client.batch([schema.put(b"%04d" % number, b"v") for number in range(40)])
+        list(client.scan(b"\0", b"\0"))
+        pages = [ops[0] for _, ops in cluster.leader.requests if ops[0][0] == schema.Op.RANGE]
+    assert [page[4] for page in pages] == [0, *[41] * (len(pages) - 1)]
+    assert all(page[5] & schema.Flag.NO_COUNT for page in pages)
 
 
 def test_an_answer_too_large_is_refused_at_once_and_a_scan_takes_smaller_pages(
