@@ -193,13 +193,17 @@ def test_watches_are_bounded(
     assert bench.take()[1:] == [("watched", 3, 1)]
 
 
-def test_events_are_collected_only_while_somebody_watches(bench: Bench) -> None:
+def test_events_are_collected_only_while_somebody_watches(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collected: list[bool] = []
     collect = bench.store.collect_events
-    bench.store.collect_events = lambda wanted: (  # type: ignore[method-assign]
-        collected.append(wanted),
-        collect(wanted),
-    )[1]
+
+    def noted(wanted: bool) -> None:
+        collected.append(wanted)
+        collect(wanted)
+
+    monkeypatch.setattr(bench.store, "collect_events", noted)
     bench.commit(put(b"k", b"a"))
     bench.watch(1)
     bench.watch(2)

@@ -1,15 +1,18 @@
 """How events are cut into frames, slices and turns, shared, and found again after a snapshot."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from watchers import PLENTY, Bench, commit, install
 
 from metastore.engines import watches
+from metastore.engines.contract import Event
 from metastore.engines.memory.store import MemoryStore
+from metastore.engines.records import MOD
 from metastore.node import watch_clients, watching
 from metastore.transport.schema import delete_range, put, txn
-from metastore.transport.watch_frames import WatchFlag
+from metastore.transport.watch_frames import WatchFlag, encode_event_list
 
 ALL = (b"\0", b"\0")
 
@@ -92,9 +95,13 @@ def test_catching_up_is_cut_into_turns_in_which_everybody_has_a_part(
         bench.watch(number, start=1 + 7 * number, client=bytes([number]))
     looked_at: list[int] = []
     history = bench.store.history
-    bench.store.history = lambda first, last: (  # type: ignore[method-assign]
-        looked_at.append(event[0][3]) or event for event in history(first, last)
-    )
+
+    def counted(first: int, last: int) -> Iterator[Event]:
+        for event in history(first, last):
+            looked_at.append(event[0][MOD])
+            yield event
+
+    monkeypatch.setattr(bench.store, "history", counted)
     begun: set[int] = set()
     done: set[int] = set()
     while bench.watching.flush():
@@ -113,17 +120,19 @@ def test_watches_of_one_range_share_one_look_at_history_and_one_encoding(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
-    encode = watch_clients.encode_event_list
-    monkeypatch.setattr(
-        watch_clients,
-        "encode_event_list",
-        lambda events: encoded.append(len(events)) or encode(events),
-    )
     looks: list[int] = []
     history = bench.store.history
-    bench.store.history = lambda first, last: (  # type: ignore[method-assign]
-        looks.append(first) or history(first, last)
-    )
+
+    def encode(events: Sequence[Event]) -> bytes:
+        encoded.append(len(events))
+        return encode_event_list(events)
+
+    def look(first: int, last: int) -> Iterator[Event]:
+        looks.append(first)
+        return history(first, last)
+
+    monkeypatch.setattr(watch_clients, "encode_event_list", encode)
+    monkeypatch.setattr(bench.store, "history", look)
     bench.commit(put(b"k", b"a"), put(b"k", b"b"))
     for number in range(100):
         bench.watch(number, *ALL, start=1, client=b"%d" % number)
