@@ -187,7 +187,7 @@ def test_writing_stops_when_it_is_told_to_and_leaves_nothing(path: Path) -> None
 
 def test_other_threads_run_between_blocks(path: Path, monkeypatch: Any) -> None:
     yields: list[float] = []
-    monkeypatch.setattr(snapshot_format.time, "sleep", yields.append)
+    monkeypatch.setattr("metastore.engines.snapshot_format.time.sleep", yields.append)
     write(path, keys_with([6], BLOCK_ITEMS_MAX * 3))
     assert yields == [0] * 6, "after the start, the header, three blocks and the footer"
 
