@@ -14,6 +14,7 @@ from metastore.node.disk import DiskThread
 from metastore.node.effects import Effects
 from metastore.node.identity import Identity
 from metastore.node.logs import core_tracer
+from metastore.node.lost_tail import LostTail
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.parts import Parts
 from metastore.node.proposals import PendingProposals
@@ -27,6 +28,7 @@ from metastore.node.settings import Settings
 from metastore.node.snapshots import SnapshotKeeper
 from metastore.node.sockets import Sockets, bind_sockets
 from metastore.node.status import StatusBoard
+from metastore.node.upkeep import make_upkeep
 from metastore.node.wake import WakeQueue
 
 APPEND_BYTES_MAX = 1 << 20
@@ -47,12 +49,13 @@ def assemble(
     inbox: WakeQueue[Any] = WakeQueue()
     board = StatusBoard(settings, identity.incarnation)
     store.set_raft_node(board)
+    snapshots = _make_snapshots(settings, found, store, inbox)
     context: zmq.Context[Any] = zmq.Context()
-    sockets = bind_sockets(settings, identity, context, inbox, board)
+    sockets = bind_sockets(settings, identity, context, inbox, board, snapshots.prepare)
     disk = _make_disk(settings, raft_log, inbox)
     pending, reads, replies = PendingProposals(), PendingReads(), Replies()
-    desk = Desk(core, store, settings, pending, reads, replies, lambda: disk.outstanding)
-    snapshots = _make_snapshots(settings, found, store, inbox)
+    desk = Desk(core, store, settings, pending, reads, replies, lambda: disk.outstanding, inbox.put)
+    upkeep = make_upkeep(settings, core, store, desk, sockets.clients.reply)
     effects = Effects(
         core,
         store,
@@ -62,14 +65,17 @@ def assemble(
         outbox := Outbox(),
         pending=pending,
         reads=reads,
-        configuration=found.configuration,
         answer=desk.answer,
         refuse=desk.refuse_not_leader,
         send_snapshot=_snapshot_sending(settings, snapshots, sockets),
+        on_applied=upkeep.on_applied,
+        on_installed=upkeep.on_installed,
+        committed_once=found.committed_once,
     )
     return Parts(
-        settings, core, store, found.mirror, raft_log, disk, effects, desk, snapshots, pending,
-        reads, outbox, replies, inbox, sockets, board, context, logger,
+        settings, core, store, found.mirror, raft_log, disk, effects, desk, upkeep, snapshots,
+        pending, reads, outbox, replies, inbox, sockets, board, context, logger,
+        LostTail(core, found.committed_once),
     )  # fmt: skip
 
 
@@ -92,6 +98,7 @@ def _make_snapshots(
         entries_max=settings.snapshot_entries,
         bytes_max=settings.snapshot_bytes,
         trailing_entries=settings.snapshot_trailing_entries,
+        node_id=settings.node_id,
     )
 
 

@@ -21,8 +21,11 @@ SyncMode: TypeAlias = Literal["always", "interval", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Append:
+    """`committed_once`: a commit index that must not be forgotten, though the log ends below it."""
+
     message: StorageAppend
     snapshot: SnapshotMeta | None = None
+    committed_once: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ class DiskThread:
         message, state = job.message, job.message.hard_state
         hard_state = None
         if state is not None:
-            hard_state = (state.term, state.voted_for, state.commit_index)
+            commit_index = max(state.commit_index, job.committed_once)
+            hard_state = (state.term, state.voted_for, commit_index)
             # A commit index alone promises nothing, so it needs no sync of its own.
             self._dirty |= hard_state[:2] != self._term_and_vote
             self._term_and_vote = hard_state[:2]

@@ -14,16 +14,10 @@ from metastore.node.outbox import Outbox
 from metastore.node.proposals import PendingProposals, Waiter
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot, StorageAppend, StorageApply
-from metastore.node.raft.model import (
-    ConfigurationChange,
-    ConfigurationState,
-    Entry,
-    EntryType,
-    invariant,
-)
+from metastore.node.raft.model import ConfigurationChange, Entry, EntryType, invariant
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
-from metastore.node.recovery import LogMirror
+from metastore.node.recovery import LogMirror, encode_configuration
 from metastore.node.snapshots import SnapshotKeeper
 
 
@@ -41,11 +35,15 @@ class Effects:
         *,
         pending: PendingProposals,
         reads: PendingReads,
-        configuration: ConfigurationState,
         answer: Callable[[Sequence[Waiter], Sequence[bytes]], None],
         refuse: Callable[[Sequence[Waiter]], None],
         send_snapshot: Callable[[InstallSnapshot], None],
+        on_applied: Callable[[], None],
+        on_installed: Callable[[], None],
+        committed_once: int = 0,
     ) -> None:
+        """`on_applied` after each group of applied entries, before their waiters can hear of them;
+        `on_installed` after a snapshot replaced the state. `committed_once`: see lost_tail.py."""
         self._core = core
         self._store = store
         self._mirror = mirror
@@ -57,8 +55,9 @@ class Effects:
         self._answer = answer
         self._refuse = refuse
         self._send_snapshot = send_snapshot
-        self.configuration = configuration  # as of last_applied
-        self.applied_term = 0
+        self._on_applied = on_applied
+        self._on_installed = on_installed
+        self._committed_once = committed_once
         # Appends at the disk that it has not reported here. The disk's own count would not do:
         # between its sync and the report, the mirror does not have the entries yet.
         self._unreported_count = 0
@@ -87,15 +86,14 @@ class Effects:
             # The state first, the log's marker after it: a crash between leaves the snapshot ahead
             # of the log, which recovery understands; the reverse would be a log without its state.
             meta = self._snapshots.install(message.snapshot)
-            self.configuration = message.snapshot.configuration
-            self.applied_term = message.snapshot.term
+            self._on_installed()
         if self._promises_nothing(message) and not self._unreported_count:
             # A commit index alone is only a hint for the next start: no detour over the disk
             # thread, which would cost two changes of thread for every batch on every follower.
             self._release(message)
         else:
             self._unreported_count += 1
-            self._disk.submit(Append(message, meta))
+            self._disk.submit(Append(message, meta, self._committed_once))
 
     def _promises_nothing(self, message: StorageAppend) -> bool:
         """No entry, no snapshot, and the term and vote that went to the disk before."""
@@ -140,10 +138,10 @@ class Effects:
                 self._change_configuration(entry)
                 start = position + 1
         self._apply_normal(entries[start:])
-        self.applied_term = entries[-1].term
+        self._on_applied()
         for response in message.responses:
             self._core.step(response)
-        self._snapshots.maybe_save(self.applied_term, self.configuration)
+        self._snapshots.maybe_save()
 
     def _apply_normal(self, entries: Sequence[Entry]) -> None:
         if not entries:
@@ -159,8 +157,8 @@ class Effects:
                 self._refuse(waiters)
 
     def _change_configuration(self, entry: Entry) -> None:
-        self.configuration = self._core.apply_change(ConfigurationChange.decode(entry.data))
-        self._store.skip(entry.index)
+        configuration = self._core.apply_change(ConfigurationChange.decode(entry.data))
+        self._store.skip(entry.index, entry.term, encode_configuration(configuration))
 
     def compact(self, meta: SnapshotMeta) -> None:
         self._disk.submit(Compact(meta))

@@ -2,8 +2,8 @@
 asks.
 
 A turn: wait for a socket, the inbox or the tick; take in everything up to a budget; propose it as
-one entry; carry out the Ready; send one message per peer and one reply per client; publish the
-status. Nothing else in a node touches the core or the store.
+one entry; carry out the Ready; send one message per peer and one reply per client; let watches
+catch up; publish the status. Nothing else in a node touches the core or the store.
 """
 
 import time
@@ -16,6 +16,7 @@ from metastore.node.assembly import assemble
 from metastore.node.codec import MalformedMessage, decode_messages
 from metastore.node.disk import DiskFailed, Durable
 from metastore.node.exit_codes import ExitCode
+from metastore.node.hashes import Hashed
 from metastore.node.identity import Identity
 from metastore.node.parts import Parts
 from metastore.node.raft.errors import RaftError
@@ -23,13 +24,15 @@ from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import NO_NODE, Role
 from metastore.node.settings import Settings
 from metastore.node.snapshots import Received, Saved, Sent
-from metastore.transport.envelope import ErrorCode, Hello
+from metastore.node.sockets import ThreadDied
+from metastore.transport.envelope import ErrorCode, Hello, Request
 
 PEER_BUDGET = 256  # payloads taken from peers in one turn
 CLIENT_BUDGET = 2048  # messages taken from clients in one turn
 TICKS_AT_ONCE_MAX = 2  # after a pause the node must not believe that everybody else was silent
 HANDOVER_S = 1.0  # how long a stopping leader waits for its successor
 DISK_CLOSE_S = 0.5
+STOPPING = "the node is stopping"
 
 
 class Stop:
@@ -58,6 +61,7 @@ class NodeLoop:
         self._stop_at: float | None = None
         self._stopped = False
         self._was_leader_of = 0
+        self._has_more = False  # work that waits for no input
 
     def open(self) -> None:
         """Raises BindFailed, StorageDamaged or StorageFailed; nothing is left open then."""
@@ -84,19 +88,22 @@ class NodeLoop:
         try:
             while not self._stopped:
                 wait_ms = max(0, int((self._next_tick - time.monotonic()) * 1000) + 1)
-                poller.poll(wait_ms)
+                poller.poll(0 if self._has_more else wait_ms)
                 self._turn(parts)
             return ExitCode.OK
         finally:
             self._close(parts)
 
     def _turn(self, parts: Parts) -> None:
-        self._tick_if_due(parts)
-        for item in parts.inbox.drain():
+        is_tick = self._tick_if_due(parts)
+        items = parts.inbox.drain()
+        for item in items:
             self._on_item(parts, item)
-        self._take_peers(parts)
-        self._take_clients(parts)
+        taken = self._take_peers(parts) + self._take_clients(parts) + len(items)
         parts.desk.flush()
+        if is_tick:
+            # After the requests: a renewal that has arrived in time saves its lease.
+            parts.upkeep.on_tick()
         parts.effects.carry_out()
         self._watch_leadership(parts)
         parts.desk.serve_reads()
@@ -105,13 +112,14 @@ class NodeLoop:
         for node_id in parts.outbox.flush(parts.sockets.peers):
             parts.core.report_unreachable(node_id)
         parts.replies.flush(parts.sockets.clients.reply)
+        self._has_more = parts.upkeep.turn(is_idle=not taken)
         parts.publish_if_changed()
         self._stop_if_due(parts)
 
-    def _tick_if_due(self, parts: Parts) -> None:
+    def _tick_if_due(self, parts: Parts) -> bool:
         now = time.monotonic()
         if now < self._next_tick:
-            return
+            return False
         due = 1 + int((now - self._next_tick) / self._tick_s)
         ticks = min(TICKS_AT_ONCE_MAX, due)
         if due > ticks:
@@ -119,10 +127,11 @@ class NodeLoop:
             parts.core.end_lease()
         self._next_tick = max(self._next_tick + ticks * self._tick_s, now)
         for _ in range(ticks):
-            parts.core.tick()
+            parts.lost_tail.tick()
             parts.desk.tick += 1
         parts.desk.expire_reads()
         parts.publish()
+        return True
 
     def _on_item(self, parts: Parts, item: object) -> None:
         match item:
@@ -130,14 +139,20 @@ class NodeLoop:
                 parts.effects.on_durable(item)
             case DiskFailed(error):
                 raise error
+            case ThreadDied(name, error):
+                self._log.error("thread died", thread=name, error=repr(error))
+                raise error
             case Saved():
                 self._on_saved(parts, item)
             case Sent(node_id, ok, reason):
                 parts.snapshots.sending.pop(node_id, None)
                 self._log.info("snapshot sent", to=node_id, ok=ok, reason=reason)
                 parts.core.report_snapshot(node_id, ok)
+                parts.snapshots.maybe_save()
             case Received():
                 self._on_received(parts, item)
+            case Hashed():
+                parts.desk.on_hashed(item)
             case Stop():
                 self._begin_stop(parts)
             case _:
@@ -145,14 +160,14 @@ class NodeLoop:
 
     def _on_saved(self, parts: Parts, saved: Saved) -> None:
         if saved.error is not None:
-            self._log.error("snapshot failed", index=saved.meta.index, error=str(saved.error))
+            self._log.error("snapshot failed", error=str(saved.error))
         meta = parts.snapshots.on_saved(saved)
         if meta is not None:
             self._log.info("snapshot saved", index=meta.index, term=meta.term)
             parts.effects.compact(meta)
 
     def _on_received(self, parts: Parts, received: Received) -> None:
-        message = parts.snapshots.to_message(received, self._settings.node_id)
+        message = parts.snapshots.to_message(received)
         if message is None:
             self._log.warning("snapshot refused", sender=received.sender, reason="malformed facts")
             return
@@ -160,8 +175,9 @@ class NodeLoop:
         parts.effects.carry_out()
         parts.snapshots.discard_unused()
 
-    def _take_peers(self, parts: Parts) -> None:
-        for sender, payload in parts.sockets.peers.drain(PEER_BUDGET):
+    def _take_peers(self, parts: Parts) -> int:
+        payloads = parts.sockets.peers.drain(PEER_BUDGET)
+        for sender, payload in payloads:
             try:
                 messages = decode_messages(payload, sender)
             except MalformedMessage as error:
@@ -174,20 +190,27 @@ class NodeLoop:
                     self._step(parts, message)
                 else:
                     parts.count_malformed(sender, f"{message.name} that is not for this socket")
+        return len(payloads)
 
     def _step(self, parts: Parts, message: Any) -> None:
+        if parts.lost_tail.refuses(message):
+            self._log.debug("message dropped", type=message.name, reason="the log lost its end")
+            return
         try:
             parts.core.step(message)
         except RaftError as error:
             self._log.debug("message dropped", type=message.name, reason=str(error))
 
-    def _take_clients(self, parts: Parts) -> None:
-        for message in parts.sockets.clients.drain(CLIENT_BUDGET):
-            frame = message.frame
-            if isinstance(frame, Hello):
-                parts.desk.hello(message.identity, frame)
+    def _take_clients(self, parts: Parts) -> int:
+        messages = parts.sockets.clients.drain(CLIENT_BUDGET)
+        for identity, frame in messages:
+            if isinstance(frame, Request):
+                parts.desk.request(identity, frame)
+            elif isinstance(frame, Hello):
+                parts.desk.hello(identity, frame)
             else:
-                parts.desk.request(message.identity, frame)
+                parts.upkeep.watching.on_frame(identity, frame)
+        return len(messages)
 
     def _watch_leadership(self, parts: Parts) -> None:
         """Who waits for an entry of a lost leadership cannot learn its fate from this node."""
@@ -219,7 +242,8 @@ class NodeLoop:
         try:
             parts.desk.give_up("the node stopped before the outcome was known")
             unread = [request.waiter for request in parts.reads.take_all()]
-            parts.desk.refuse(unread, ErrorCode.UNAVAILABLE, "the node is stopping")
+            parts.desk.refuse(unread, ErrorCode.UNAVAILABLE, STOPPING)
             parts.replies.flush(parts.sockets.clients.reply)
+            parts.upkeep.watching.close(STOPPING)
         finally:
             parts.close(DISK_CLOSE_S)

@@ -11,6 +11,7 @@ import zmq
 from metastore.engines.contract import RaftLog, RaftStatus, Store
 from metastore.node.disk import DiskThread
 from metastore.node.effects import Effects
+from metastore.node.lost_tail import LostTail
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.model import NO_NODE
@@ -23,6 +24,7 @@ from metastore.node.snapshots import SnapshotKeeper
 from metastore.node.sockets import Sockets
 from metastore.node.status import StatusBoard
 from metastore.node.status_details import details_of
+from metastore.node.upkeep import Upkeep
 from metastore.node.wake import WakeQueue
 
 
@@ -38,6 +40,7 @@ class Parts:
     disk: DiskThread
     effects: Effects
     desk: Desk
+    upkeep: Upkeep
     snapshots: SnapshotKeeper
     pending: PendingProposals
     reads: PendingReads
@@ -48,6 +51,7 @@ class Parts:
     board: StatusBoard
     context: zmq.Context[Any]
     logger: Any
+    lost_tail: LostTail
     malformed: dict[int, int] = field(default_factory=dict)  # refused messages by peer
 
     def start(self) -> None:
@@ -98,8 +102,8 @@ class Parts:
         linger."""
         finished = self.disk.close(disk_close_s)
         self.sockets.close()
-        if finished:
+        if finished:  # else the log, or the database that it shares with the store, is in use
             self.raft_log.close()
-        self.store.close()
+            self.store.close()
         self.inbox.close()  # after every thread that reports through it
         self.context.term()

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from metastore.transport.errors import BadAddress, BindFailed, InvariantViolated
 
 if TYPE_CHECKING:
     from metastore.node.loop import NodeLoop
+
+INSTALL_HINT = "pip install metastore-raft[rocksdb]"
 
 # Sorted by what a person must do; see ExitCode. An OSError at this height is a disk's.
 _EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
@@ -105,12 +108,21 @@ def _run(settings: Settings) -> ExitCode:
 
 
 def _check_engine(settings: Settings) -> None:
-    if settings.engine != "memory":
-        expected = f"memory: the {settings.engine} engine is not available in this version"
-        raise SettingsInvalid("settings", "engine", settings.engine, expected)
+    """Before a data directory is made, which would belong to an engine that cannot run."""
+    driver = settings.rocksdb_driver
+    if settings.engine == "rocksdb" and find_spec(driver) is None:
+        raise _missing(settings, f"the Python package {driver} is not installed")
+
+
+def _missing(settings: Settings, reason: str) -> SettingsInvalid:
+    expected = f"memory, or what it needs installed ({reason}; {INSTALL_HINT})"
+    return SettingsInvalid("settings", "engine", settings.engine, expected)
 
 
 def _open_engine(settings: Settings, directory: DataDirectory) -> tuple[Store, RaftLog]:
+    """Raises SettingsInvalid for an engine that is not installed, StorageDamaged, StorageFailed."""
+    if settings.engine == "rocksdb":
+        return _open_rocksdb(settings, directory)
     from metastore.engines.memory.store import MemoryStore
     from metastore.engines.memory.wal import WriteAheadLog
 
@@ -118,6 +130,25 @@ def _open_engine(settings: Settings, directory: DataDirectory) -> tuple[Store, R
     directory.check_log(log)
     store = MemoryStore(directory.path / "snapshots", node_id=settings.node_id)
     return store, WriteAheadLog(log)
+
+
+def _open_rocksdb(settings: Settings, directory: DataDirectory) -> tuple[Store, RaftLog]:
+    from metastore.engines.rocksdb.driver import EngineMissing
+    from metastore.engines.rocksdb.store import RocksStore
+
+    path = directory.path / "rocksdb"
+    directory.check_log(path)
+    try:
+        store = RocksStore(
+            path,
+            node_id=settings.node_id,
+            driver_name=settings.rocksdb_driver,
+            cache_bytes=settings.rocksdb_cache_bytes,
+            write_buffer_bytes=settings.rocksdb_write_buffer_bytes,
+        )
+    except EngineMissing as error:
+        raise _missing(settings, str(error)) from error
+    return store, store.raft_log
 
 
 def _make_loop(

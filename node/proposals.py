@@ -12,7 +12,21 @@ from metastore.transport.schema import Op
 # One entry's data: small enough that an append of one entry stays well below a peer message.
 ENTRY_BYTES_MAX = 1 << 20
 ONE_OPERATION = 0x91  # how msgpack begins an array of one
-_RANGE = int(Op.RANGE)  # an int compares faster than a member of an enum
+# Ints, which are found faster than members of an enum.
+_PLAIN_READS = frozenset(
+    map(
+        int,
+        (
+            Op.RANGE,
+            Op.FILTERED_RANGE,
+            Op.LEASE_TIME_TO_LIVE,
+            Op.LEASES,
+            Op.HASH,
+            Op.ALARMS,
+        ),
+    )
+)
+_MAYBE_READS = _PLAIN_READS | {int(Op.TXN)}  # a transaction reads if all of its operations do
 
 Waiter: TypeAlias = tuple[bytes, int]
 """(identity of the client's connection, its request id)"""
@@ -43,13 +57,18 @@ def split_by_size(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
 
 def may_be_read(request: bytes) -> bool:
     """Looks at the first operation's code only: False means surely not read-only. It spares the
-    leader the decoding of every write; a request that starts with a range is decoded in full
-    afterwards."""
+    leader the decoding of every write; a request that starts with a read is decoded in full
+    afterwards, unless it is nothing else."""
     if not request:
         return False
     first = request[0]
     at = 1 if 0x90 <= first <= 0x9F else 3 if first == 0xDC else 5 if first == 0xDD else 0
-    return at > 0 and len(request) > at + 1 and request[at + 1] == _RANGE
+    return at > 0 and len(request) > at + 1 and request[at + 1] in _MAYBE_READS
+
+
+def is_one_plain_read(request: bytes) -> bool:
+    """Of one that may be a read: whether the code that was seen is all there is to see."""
+    return request[0] == ONE_OPERATION and request[2] in _PLAIN_READS
 
 
 class PendingProposals:

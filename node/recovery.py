@@ -1,7 +1,8 @@
 """Start: from what was durable to a log mirror in memory and the index the store has reached.
 
-The durable log and the store's snapshots are two files written one after the other; a crash between
-them leaves one ahead. Every such case is settled here, before the core exists.
+The durable log and the store are written one after the other; a crash between them leaves one
+ahead. A store that is durable by itself is usually ahead of the log's beginning, one that lives
+from snapshots starts at it. Every such case is settled here, before the core exists.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,13 @@ from dataclasses import dataclass
 
 import msgpack
 
-from metastore.engines.contract import RaftLog, SnapshotMeta, StorageDamaged, Store
+from metastore.engines.contract import (
+    RaftLog,
+    RecoveredLog,
+    SnapshotMeta,
+    StorageDamaged,
+    Store,
+)
 from metastore.node.raft.model import (
     NO_NODE,
     ConfigurationState,
@@ -41,10 +48,14 @@ class LogMirror(MemoryStorage):
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
+    """`committed_once`: the highest commit index that was ever durable here. If it is beyond the
+    log, entries were lost that this node may have acknowledged (see lost_tail.py)."""
+
     mirror: LogMirror
     last_applied: int
     configuration: ConfigurationState
     warnings: Sequence[str]
+    committed_once: int = 0
 
 
 def encode_configuration(state: ConfigurationState) -> bytes:
@@ -77,47 +88,77 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
                 "restore this node from its peers instead of starting it"
             )
         return _bootstrap(raft_log, store, voters)
-    base = found.snapshot
-    if not base.index:
+    if not found.snapshot.index:
         raise StorageDamaged("the log has entries but not the beginning that every log is given")
-    saved = store.latest_snapshot()
+    base, entries = _settle(found, store)
+    if not entries and base != found.snapshot:
+        raft_log.append((), None, base)
+        raft_log.sync()
+    _bring_store_to(base, store)
+    mirror = _make_mirror(base, entries, store)
+    hard_state, committed_once = _hard_state(found, base, mirror.last_index(), store)
+    mirror.set_hard_state(hard_state)
+    if committed_once > hard_state.commit_index:
+        warnings.append(
+            f"index {committed_once} was committed once, but the log ends at "
+            f"{mirror.last_index()}: this node neither votes nor leads until it has the rest again"
+        )
+    configuration = mirror.initial_state()[1]
+    return Recovered(mirror, store.last_applied, configuration, warnings, committed_once)
+
+
+def _settle(found: RecoveredLog, store: Store) -> tuple[SnapshotMeta, list[Entry]]:
+    """Where the log begins, and the entries that follow. A snapshot, or the store's own state, that
+    the log does not lead to was installed, and then the crash came before the log learnt of it."""
+    base = found.snapshot
     entries = [Entry(r.term, r.index, EntryType(r.type), r.data) for r in found.entries]
-    if saved is not None and saved.index > base.index:
-        # Written and renamed, then the crash came before the log learnt of it.
-        base = saved
-        entries = _keep_above(entries, saved)
-        if not entries:
-            raft_log.append((), None, saved)
-            raft_log.sync()
-    _bring_store_to(base.index, store)
+    saved, reached = store.latest_snapshot(), store.applied
+    if saved is not None and base.index < saved.index <= reached.index:
+        base, entries = saved, _keep_above(entries, saved)
+    if reached.index > base.index and not _holds(entries, reached):
+        base, entries = reached, []
+    return base, [entry for entry in entries if entry.index > base.index]
+
+
+def _hard_state(
+    found: RecoveredLog, base: SnapshotMeta, last_index: int, store: Store
+) -> tuple[HardState, int]:
+    """What the core starts with, and the commit index before it was taken back to the log."""
     term, voted_for, commit = found.hard_state
     if base.term > term:
         term, voted_for = base.term, NO_NODE  # in a term that the log did not know, nobody voted
-    last = entries[-1].index if entries else base.index
-    commit = min(max(commit, store.last_applied), last)
+    commit = max(commit, store.last_applied)  # what was applied is committed
+    return HardState(term, voted_for, min(commit, last_index)), commit
+
+
+def _make_mirror(base: SnapshotMeta, entries: Sequence[Entry], store: Store) -> LogMirror:
     snapshot = to_snapshot(base)
     mirror = LogMirror(snapshot)
     mirror.apply_snapshot(snapshot)
-    mirror.append([entry for entry in entries if entry.index > base.index])
-    mirror.set_hard_state(HardState(term, voted_for, commit))
-    return Recovered(mirror, store.last_applied, snapshot.configuration, warnings)
+    # The members as of what is applied; changes behind that the core learns by applying them.
+    mirror.set_configuration(decode_configuration(store.applied.configuration))
+    mirror.append(entries)
+    return mirror
 
 
-def _bring_store_to(index: int, store: Store) -> None:
-    if store.last_applied >= index:
+def _bring_store_to(base: SnapshotMeta, store: Store) -> None:
+    if store.last_applied >= base.index:
         return
-    if index != BOOTSTRAP_INDEX or store.last_applied:
+    if base.index != BOOTSTRAP_INDEX or store.last_applied:
         raise StorageDamaged(
-            f"the log begins after index {index} but the store's newest snapshot is at "
+            f"the log begins after index {base.index} but the store's state is that of "
             f"{store.last_applied}; a snapshot file is missing"
         )
-    store.skip(BOOTSTRAP_INDEX)
+    store.skip(base.index, base.term, base.configuration)
+
+
+def _holds(entries: Sequence[Entry], meta: SnapshotMeta) -> bool:
+    return any(entry.index == meta.index and entry.term == meta.term for entry in entries)
 
 
 def _keep_above(entries: Sequence[Entry], saved: SnapshotMeta) -> list[Entry]:
     """The entries that follow the snapshot, if the log agrees with it at its last index."""
-    matches = any(e.index == saved.index and e.term == saved.term for e in entries)
-    return [entry for entry in entries if entry.index > saved.index] if matches else []
+    return [e for e in entries if e.index > saved.index] if _holds(entries, saved) else []
 
 
 def _bootstrap(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered:
@@ -125,7 +166,7 @@ def _bootstrap(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recove
     first = Snapshot(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, configuration)
     raft_log.append((), (BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX), to_meta(first))
     raft_log.sync()
-    store.skip(BOOTSTRAP_INDEX)
+    _bring_store_to(to_meta(first), store)
     mirror = LogMirror(first)
     mirror.apply_snapshot(first)
     mirror.set_hard_state(HardState(BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX))

@@ -7,12 +7,13 @@ index. A refused request says whether repeating it is safe.
 from collections.abc import Callable, Sequence
 
 from metastore.engines.contract import Store
+from metastore.node.hashes import Hashed, Hashing, TooManyHashes, is_hash
 from metastore.node.outbox import Replies
 from metastore.node.proposals import (
-    ONE_OPERATION,
     PendingProposals,
     Request,
     Waiter,
+    is_one_plain_read,
     may_be_read,
     split_by_size,
 )
@@ -32,7 +33,7 @@ STOPPING = "this node is stopping"
 
 
 class Desk:
-    """`take` each client message of a turn, then `flush` once."""
+    """`request` with each one of a turn, then `flush` once."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Desk:
         reads: PendingReads,
         replies: Replies,
         outstanding_appends: Callable[[], int],
+        report: Callable[[Hashed], None],
     ) -> None:
         self._core = core
         self._store = store
@@ -51,6 +53,7 @@ class Desk:
         self._reads = reads
         self._replies = replies
         self._outstanding_appends = outstanding_appends
+        self._hashing = Hashing(store, report)
         self._waiting: list[Request] = []
         self._waiting_bytes = 0
         self.tick = 0
@@ -76,7 +79,7 @@ class Desk:
             self._propose_later(request)
 
     def _read_or_propose(self, request: Request, level: int) -> None:
-        if request.data[0] != ONE_OPERATION:  # else the range seen is all there is
+        if not is_one_plain_read(request.data):
             try:
                 operations = schema.decode_request(request.data)
             except schema.MalformedRequest as error:
@@ -140,7 +143,22 @@ class Desk:
             self._pending.add(self._core.last_index, self._core.term, waiters)
 
     def _serve(self, request: Request) -> None:
+        if is_hash(request.data):
+            self._start_hash(request)
+            return
         self.answer([request.waiter], [self._store.read(request.data)])
+
+    def _start_hash(self, request: Request) -> None:
+        try:
+            self._hashing.start(request.waiter, request.data)
+        except schema.MalformedRequest as error:
+            self.refuse([request.waiter], ErrorCode.INVALID, str(error))
+        except TooManyHashes as error:
+            self.refuse([request.waiter], ErrorCode.UNAVAILABLE, str(error))
+
+    def on_hashed(self, hashed: Hashed) -> None:
+        self._hashing.on_done()
+        self.answer([hashed.waiter], [hashed.reply])
 
     def answer(self, waiters: Sequence[Waiter], replies: Sequence[bytes]) -> None:
         for (identity, request_id), reply in zip(waiters, replies, strict=True):

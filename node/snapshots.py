@@ -5,7 +5,7 @@ to the core. The core's own InstallSnapshot never travels: its facts go with the
 docs/internals).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,15 +13,14 @@ from typing import Any, Protocol
 from metastore.engines.contract import SnapshotMeta, Store
 from metastore.node.codec import MalformedMessage, unpack_snapshot_facts
 from metastore.node.raft.messages import InstallSnapshot
-from metastore.node.raft.model import ConfigurationState, Snapshot
-from metastore.node.recovery import LogMirror, encode_configuration, to_snapshot
+from metastore.node.raft.model import Snapshot
+from metastore.node.recovery import LogMirror, to_meta, to_snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """To the loop: the store has written this snapshot (or failed to)."""
+    """To the loop: the store has written the snapshot that it was asked for (or failed to)."""
 
-    meta: SnapshotMeta
     error: Exception | None
 
 
@@ -36,7 +35,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """To the loop: a complete, checksummed file has arrived."""
+    """To the loop: a complete file has arrived and is prepared in the store."""
 
     sender: int
     facts: dict[str, Any]
@@ -49,14 +48,18 @@ class Sender(Protocol):
         peer_id: int,
         address: str,
         meta: dict[str, Any],
-        path: Path,
+        find_path: Callable[[], Path],
         on_done: Callable[[bool, str], None],
     ) -> None: ...
 
 
+class NotNow(Exception):
+    """A received snapshot has to wait; its sender tries again later."""
+
+
 class SnapshotKeeper:
-    """`maybe_save` after applying; `send` for an InstallSnapshot of the core; `to_message` and
-    `install` for a received file. All on the loop thread."""
+    """`maybe_save` after applying; `send` for an InstallSnapshot of the core; `prepare`,
+    `to_message` and `install` for a received file. All on the loop thread but `prepare`."""
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class SnapshotKeeper:
         entries_max: int,
         bytes_max: int,
         trailing_entries: int,
+        node_id: int,
     ) -> None:
         self._store = store
         self._mirror = mirror
@@ -74,60 +78,57 @@ class SnapshotKeeper:
         self._entries_max = entries_max
         self._bytes_max = bytes_max
         self._trailing_entries = trailing_entries
+        self._node_id = node_id
         self._bytes_since = 0
-        self._saving = False
+        self._saving: SnapshotMeta | None = None
         self._attempted_index = 0  # a failed snapshot is tried again after as many entries more
+        # Set by other threads: a single assignment each, which cannot be seen half done.
+        self._is_missing = False  # the newest snapshot was wanted and there is no file of it
+        self._is_prepared = False  # a received file, until the loop has dealt with it
         self._received: dict[tuple[int, int], Path] = {}
         self.sending: dict[int, int] = {}  # peer: index of the snapshot on its way there
 
     def note_applied(self, size_bytes: int) -> None:
         self._bytes_since += size_bytes
 
-    def maybe_save(self, term: int, configuration: ConfigurationState) -> None:
-        """Starts a snapshot at the store's last_applied (an entry of `term`) when the log has
-        grown."""
+    def maybe_save(self) -> None:
+        """Starts a snapshot of what is applied, when the log has grown or a peer wants one that is
+        no more."""
         index = self._store.last_applied
         grown = index - max(self._mirror.newest.index, self._attempted_index)
-        if self._saving or grown <= 0:
+        if self._saving is not None or grown <= 0:
             return
-        if grown < self._entries_max and self._bytes_since < self._bytes_max:
+        is_due = grown >= self._entries_max or self._bytes_since >= self._bytes_max
+        if not is_due and not self._is_missing:
             return
-        meta = SnapshotMeta(index, term, encode_configuration(configuration))
-        self._saving = True
         self._attempted_index = index
         self._bytes_since = 0
-        self._store.save_snapshot(meta, lambda error: self._report(Saved(meta, error)))
+        self._is_missing = False
+        self._saving = self._store.save_snapshot(lambda error: self._report(Saved(error)))
 
     def on_saved(self, saved: Saved) -> SnapshotMeta | None:
         """The snapshot up to which the durable log may be compacted, or None if none was
         written."""
-        self._saving = False
-        if saved.error is not None:
+        meta, self._saving = self._saving, None
+        if meta is None or saved.error is not None:
             return None
-        if saved.meta.index <= self._mirror.newest.index:
+        if meta.index <= self._mirror.newest.index:
             return None  # one from the leader was installed meanwhile
-        self._mirror.newest = to_snapshot(saved.meta)
+        self._mirror.newest = to_snapshot(meta)
         # What follows a snapshot under way is kept, or its receiver would only need the next one.
-        keep_from = min([saved.meta.index - self._trailing_entries, *self.sending.values()])
+        keep_from = min([meta.index - self._trailing_entries, *self.sending.values()])
         if keep_from > self._mirror.first_index():
             self._mirror.compact(keep_from)
-        return saved.meta
+        return meta
 
     def send(self, message: InstallSnapshot, address: str | None, sender: Sender) -> None:
         """Sends the file that belongs to the message; the outcome arrives as `Sent`."""
         to, snapshot = message.to, message.snapshot
-        meta = SnapshotMeta(
-            snapshot.index, snapshot.term, encode_configuration(snapshot.configuration)
-        )
+        meta = to_meta(snapshot)
         if to in self.sending:
             return
         if address is None:
             self._report(Sent(to, False, "no snapshot address"))
-            return
-        try:
-            path = self._store.snapshot_path(meta)
-        except FileNotFoundError as error:  # replaced by a newer one since the core named it
-            self._report(Sent(to, False, str(error)))
             return
         self.sending[to] = meta.index
         facts = {
@@ -136,24 +137,42 @@ class SnapshotKeeper:
             "term": meta.term,
             "configuration": meta.configuration,
         }
-        sender.start(to, address, facts, path, lambda ok, why: self._report(Sent(to, ok, why)))
 
-    def to_message(self, received: Received, node_id: int) -> InstallSnapshot | None:
+        def find_path() -> Path:
+            """On the sender's thread: the file may have to be written first."""
+            try:
+                return self._store.export_snapshot(meta)
+            except FileNotFoundError:
+                # Of an older one the peer asks again; of the newest there would never be a file.
+                self._is_missing = meta.index >= self._mirror.newest.index
+                raise
+
+        sender.start(to, address, facts, find_path, lambda ok, why: self._report(Sent(to, ok, why)))
+
+    def prepare(self, sender: int, facts: Mapping[str, Any], path: Path) -> None:
+        """On any one thread but the loop's: has the store verify and load a received file. Raises
+        MalformedMessage, NotNow, StorageDamaged, StorageFailed; nothing has changed then."""
+        if self._is_prepared:
+            raise NotNow("the snapshot before this one has not been installed yet")
+        snapshot = unpack_snapshot_facts(facts, sender, self._node_id).snapshot
+        self._store.prepare_snapshot(to_meta(snapshot), path)
+        self._is_prepared = True
+
+    def to_message(self, received: Received) -> InstallSnapshot | None:
         """The core's message for a received file; None (and the file is gone) when its facts are
         bad."""
         try:
-            message = unpack_snapshot_facts(received.facts, received.sender, node_id)
+            message = unpack_snapshot_facts(received.facts, received.sender, self._node_id)
         except MalformedMessage:
             received.path.unlink(missing_ok=True)
+            self._is_prepared = False
             return None
         self._received[(message.snapshot.index, message.snapshot.term)] = received.path
         return message
 
     def install(self, snapshot: Snapshot) -> SnapshotMeta:
         """Replaces the store's state by the received file; raises StorageDamaged."""
-        meta = SnapshotMeta(
-            snapshot.index, snapshot.term, encode_configuration(snapshot.configuration)
-        )
+        meta = to_meta(snapshot)
         path = self._received.pop((snapshot.index, snapshot.term))
         self._store.install_snapshot(meta, path)
         self._bytes_since = 0
@@ -165,3 +184,4 @@ class SnapshotKeeper:
         for path in self._received.values():
             path.unlink(missing_ok=True)
         self._received.clear()
+        self._is_prepared = False

@@ -5,8 +5,10 @@ their own and reach the loop through its inbox only.
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import zmq
 
@@ -19,6 +21,17 @@ from metastore.transport.chunks import SnapshotReceiver, SnapshotSender
 from metastore.transport.clients import ClientServer
 from metastore.transport.peers import PeerTransport
 from metastore.transport.status import StatusServer
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadDied:
+    """To the loop: a thread that serves a socket has ended by itself; the node must stop."""
+
+    name: str
+    error: BaseException
+
+
+Prepare: TypeAlias = Callable[[int, dict[str, Any], Path], None]
 
 RECEIVED_FOLDER = "received"  # under the data directory: snapshots on their way in
 
@@ -45,6 +58,7 @@ def bind_sockets(
     context: zmq.Context[Any],
     inbox: WakeQueue[Any],
     board: StatusBoard,
+    prepare: Prepare,
 ) -> Sockets:
     """Raises BindFailed or BadAddress, with everything closed again."""
     who = (identity.cluster_id, identity.node_id, identity.incarnation)
@@ -55,15 +69,22 @@ def bind_sockets(
         undo.callback(peers.close)
         clients = ClientServer(settings.client_bind, context)
         undo.callback(clients.close)
-        status_server = StatusServer(settings.status_bind, board.answer, context)
+        status_server = StatusServer(
+            settings.status_bind,
+            board.answer,
+            context,
+            lambda error: inbox.put(ThreadDied("status", error)),
+        )
         undo.callback(status_server.close)
         receiver = SnapshotReceiver(
             *who,
             settings.snapshot_bind,
             settings.data_dir / RECEIVED_FOLDER,
             lambda sender, facts: sender in others,
+            prepare,
             lambda sender, facts, path: inbox.put(Received(sender, facts, path)),
             context,
+            lambda error: inbox.put(ThreadDied("snapshot receiver", error)),
         )
         undo.callback(receiver.close)
         sender = SnapshotSender(*who, context)

@@ -84,6 +84,11 @@ class Details:
     log_bytes: int = 0
     key_count: int = 0
     revision: int = 0
+    compacted_revision: int = 0
+    size_bytes: int = 0
+    lease_count: int = 0
+    watch_count: int = 0
+    engine_limits: Sequence[str] = ()  # what this engine, as it is installed, cannot promise
     sync_latency: SyncLatency = SyncLatency()
     alarms: Sequence[str] = ()  # sentences, most urgent first; empty: all is well
     counters: Mapping[str, int] = field(default_factory=dict)  # never changed once published
@@ -103,6 +108,7 @@ class StatusBoard:
     ) -> None:
         self._clock = clock
         self._started_s = clock()
+        self._quota_bytes = settings.quota_bytes
         first = RaftStatus(settings.node_id, 0, 0, "follower", 0, 0)
         self._published = _Published(first, Details())
         self._fixed: dict[str, Any] = {
@@ -158,7 +164,16 @@ class StatusBoard:
                 "snapshot_index": details.snapshot_index,
                 "bytes": details.log_bytes,
             },
-            "store": {"key_count": details.key_count, "revision": details.revision},
+            "store": {
+                "key_count": details.key_count,
+                "revision": details.revision,
+                "compacted_revision": details.compacted_revision,
+                "size_bytes": details.size_bytes,
+                "quota_bytes": self._quota_bytes,
+                "leases": details.lease_count,
+                "watches": details.watch_count,
+            },
+            "engine_limits": list(details.engine_limits),
             "sync_latency_ms": asdict(details.sync_latency),
             "alarms": list(details.alarms),
             "counters": dict(details.counters),

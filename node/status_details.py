@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metastore.node.status import Details, PeerStatus
+from metastore.transport.schema import Alarm
 
 if TYPE_CHECKING:
     from metastore.node.parts import Parts
+
+_STORE_ALARMS = {
+    int(Alarm.NOSPACE): "NOSPACE: the store is larger than quota_bytes; writes are refused until "
+    "old revisions are compacted or keys deleted",
+    int(Alarm.CORRUPT): "CORRUPT: the replicas do not hold the same",
+}
 
 
 def details_of(parts: Parts) -> Details:
@@ -36,6 +43,11 @@ def details_of(parts: Parts) -> Details:
         log_bytes=parts.raft_log.size_bytes(),
         key_count=parts.store.key_count,
         revision=parts.store.revision,
+        compacted_revision=parts.store.compacted_revision,
+        size_bytes=parts.store.size_bytes,
+        lease_count=len(parts.upkeep.leases),
+        watch_count=parts.upkeep.watching.count,
+        engine_limits=getattr(parts.store, "limits", ()),  # of RocksDB, by its binding
         sync_latency=parts.disk.latencies.summary(),
         alarms=_alarms(parts),
         counters=_counters(parts),
@@ -47,6 +59,14 @@ def _alarms(parts: Parts) -> list[str]:
         f"node {node_id} refuses this node: {reason}"
         for node_id, reason in sorted(parts.sockets.peers.refusals.items())
     ]
+    for alarm in parts.store.alarms:
+        alarms.insert(0, _STORE_ALARMS.get(alarm, f"alarm {alarm}"))
+    if parts.lost_tail.is_missing:
+        alarms.insert(
+            0,
+            f"index {parts.lost_tail.committed_once} was committed once, but the log lost its end: "
+            "this node neither votes nor leads until it has it again",
+        )
     if not parts.core.leader_id:
         alarms.insert(0, "no leader is known: is a majority of the voters running and reachable?")
     return alarms
@@ -62,6 +82,8 @@ def _counters(parts: Parts) -> dict[str, int]:
     for peer, count in sorted(parts.malformed.items()):
         counters[f"peers.malformed.{peer}"] = count
     _flatten("peers", parts.sockets.peers.counters(), counters)
+    _flatten("snapshots", parts.sockets.receiver.counters(), counters)
+    _flatten("watches", parts.upkeep.watching.counters(), counters)
     _flatten("clients", parts.sockets.clients.counters(), counters)
     return counters
 

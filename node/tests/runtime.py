@@ -6,11 +6,13 @@ Only the edges are fake: the disk thread's work is done by `Disk.work`, peers an
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Queue
 
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
 from metastore.node.disk import Append, Compact, Durable
 from metastore.node.effects import Effects
+from metastore.node.hashes import Hashed
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.config import RaftConfig
@@ -22,7 +24,7 @@ from metastore.node.raft.messages import (
     RequestVoteReply,
     StorageAppend,
 )
-from metastore.node.raft.model import ConfigurationState, Role
+from metastore.node.raft.model import Role
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import Recovered, recover
@@ -57,7 +59,10 @@ class Disk:
         for job in jobs:
             if isinstance(job, Append):
                 state = job.message.hard_state
-                hard = (state.term, state.voted_for, state.commit_index) if state else None
+                hard = None
+                if state:
+                    commit_index = max(state.commit_index, job.committed_once)
+                    hard = (state.term, state.voted_for, commit_index)
                 self.log.append(job.message.entries, hard, job.snapshot)
                 done.append(job.message)
             else:
@@ -98,23 +103,34 @@ class Runtime:
         self.mirror = found.mirror
         self.core = _make_core(settings.node_id, found)
         self.disk = Disk(self.log)
-        self.reports: list[Saved | Sent | Received] = []
+        self.reports: Queue[Saved | Sent | Received] = Queue()
         self.snapshots = SnapshotKeeper(
             self.store,
             self.mirror,
-            self.reports.append,
+            self.reports.put,
             entries_max=entries_max,
             bytes_max=1 << 30,
             trailing_entries=10,
+            node_id=settings.node_id,
         )
         self.outbox, self.replies = Outbox(), Replies()
         self.pending, self.reads = PendingProposals(), PendingReads()
         self.snapshots_asked: list[InstallSnapshot] = []
-        waiting = (self.pending, self.reads, self.replies)
-        self.desk = Desk(self.core, self.store, settings, *waiting, self._outstanding)
-        self.effects = self._make_effects(found.configuration)
+        self.hashed: Queue[Hashed] = Queue()
+        self.desk = Desk(
+            self.core,
+            self.store,
+            settings,
+            self.pending,
+            self.reads,
+            self.replies,
+            self._outstanding,
+            self.hashed.put,
+        )
+        self.happened: list[str] = []  # "applied" and "installed", in order
+        self.effects = self._make_effects(found.committed_once)
 
-    def _make_effects(self, configuration: ConfigurationState) -> Effects:
+    def _make_effects(self, committed_once: int) -> Effects:
         return Effects(
             self.core,
             self.store,
@@ -124,10 +140,12 @@ class Runtime:
             self.outbox,
             pending=self.pending,
             reads=self.reads,
-            configuration=configuration,
             answer=self.desk.answer,
             refuse=self.desk.refuse_not_leader,
             send_snapshot=self.snapshots_asked.append,
+            on_applied=lambda: self.happened.append("applied"),
+            on_installed=lambda: self.happened.append("installed"),
+            committed_once=committed_once,
         )
 
     def _outstanding(self) -> int:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, NamedTuple
 
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.memory.store import MemoryStore
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import ConfigurationState, Entry, Snapshot
-from metastore.node.recovery import LogMirror
+from metastore.node.recovery import LogMirror, encode_configuration
 from metastore.node.snapshots import Received, Saved, Sent, SnapshotKeeper
 from metastore.transport import schema
 
@@ -23,9 +23,9 @@ class CountingStore(MemoryStore):
 
     asked: list[int]
 
-    def save_snapshot(self, meta: SnapshotMeta, done: Callable[[Exception | None], None]) -> None:
-        self.asked.append(meta.index)
-        super().save_snapshot(meta, done)
+    def save_snapshot(self, done: Callable[[Exception | None], None]) -> SnapshotMeta:
+        self.asked.append(self.last_applied)
+        return super().save_snapshot(done)
 
 
 class Node:
@@ -35,11 +35,11 @@ class Node:
         self.reports: Queue[Saved | Sent | Received] = Queue()
         self.store = CountingStore(folder, node_id=1)
         self.store.asked = []
-        self.store.skip(1)
+        self.store.skip(1, 1, encode_configuration(THREE))
         self.mirror = LogMirror(FIRST)
         self.mirror.apply_snapshot(FIRST)
         sizes = {"entries_max": 10, "bytes_max": 1 << 20, "trailing_entries": 3} | limits
-        self.keeper = SnapshotKeeper(self.store, self.mirror, self.reports.put, **sizes)
+        self.keeper = SnapshotKeeper(self.store, self.mirror, self.reports.put, node_id=2, **sizes)
 
     def apply(self, count: int, value: bytes = b"v") -> None:
         for _ in range(count):
@@ -49,7 +49,7 @@ class Node:
             self.mirror.append([entry])
             self.store.apply([entry])
             self.keeper.note_applied(len(entry.data))
-            self.keeper.maybe_save(1, THREE)
+            self.keeper.maybe_save()
 
     def saved(self) -> Saved:
         report = self.reports.get(timeout=10)
@@ -64,21 +64,29 @@ class Node:
         return meta
 
 
+class Started(NamedTuple):
+    to: int
+    address: str
+    facts: dict[str, Any]
+    find_path: Callable[[], Path]
+    on_done: Callable[[bool, str], None]
+
+
 class Sender:
     """Remembers the transfers; a test ends them."""
 
     def __init__(self) -> None:
-        self.started: list[tuple[int, str, dict[str, Any], Path, Callable[[bool, str], None]]] = []
+        self.started: list[Started] = []
 
     def start(
         self,
         peer_id: int,
         address: str,
         meta: dict[str, Any],
-        path: Path,
+        find_path: Callable[[], Path],
         on_done: Callable[[bool, str], None],
     ) -> None:
-        self.started.append((peer_id, address, meta, path, on_done))
+        self.started.append(Started(peer_id, address, meta, find_path, on_done))
 
 
 def message_for(to: int, meta: SnapshotMeta) -> InstallSnapshot:

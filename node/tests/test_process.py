@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from metastore.engines.contract import StorageDamaged, StorageFailed
+from metastore.engines.rocksdb.driver import EngineMissing
 from metastore.node import logs, process
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
@@ -181,14 +182,31 @@ def test_a_bad_setting_is_exit_code_2_of_the_real_process() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_an_engine_that_this_version_lacks_is_refused_before_anything_is_made(
-    tmp_path: Path,
+def test_an_engine_that_is_not_installed_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Else the directory would belong to an engine that cannot run."""
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setattr(process, "find_spec", lambda name: None)
     data_dir = tmp_path / "data"
-    done = node("--node-id", "1", "--data-dir", str(data_dir), "--engine", "rocksdb")
-    assert done.returncode == 2
-    assert "the rocksdb engine is not available in this version" in done.stderr
+    code = process.main(["--node-id", "1", "--data-dir", str(data_dir), "--engine", "rocksdb"])
+    assert code == ExitCode.CONFIGURATION
+    assert "pip install metastore-raft[rocksdb]" in capsys.readouterr().err
     assert not data_dir.exists()
+
+
+def test_a_binding_that_cannot_be_loaded_is_a_matter_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise EngineMissing("a library is missing")
+
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setattr(process, "find_spec", lambda name: name)
+    monkeypatch.setattr("metastore.engines.rocksdb.store.open_driver", fail)
+    data_dir = str(tmp_path / "data")
+    assert process.main(["--node-id", "1", "--data-dir", data_dir, "--engine", "rocksdb"]) == 2
+    assert "a library is missing; pip install" in capsys.readouterr().err
 
 
 def test_a_data_directory_in_use_is_exit_code_6_of_the_real_process(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from metastore.node.recovery import (
     decode_configuration,
     encode_configuration,
     recover,
-    to_meta,
 )
 from metastore.transport import schema
 
@@ -45,10 +44,9 @@ class Disk:
         self.log.append(entries, hard_state, None)
         self.log.sync()
 
-    def save_snapshot(self, term: int) -> SnapshotMeta:
-        meta = to_meta(Snapshot(self.store.last_applied, term, THREE))
+    def save_snapshot(self) -> SnapshotMeta:
         done: Queue[Exception | None] = Queue()
-        self.store.save_snapshot(meta, done.put)
+        meta = self.store.save_snapshot(done.put)
         assert done.get(timeout=10) is None
         return meta
 
@@ -81,7 +79,7 @@ def snapshot_ahead_of_the_log(disk: Disk, log: Sequence[Entry], applied: Sequenc
     disk.start()
     disk.write(log, (1, 2, 3))
     disk.store.apply(applied)
-    disk.save_snapshot(applied[-1].term)
+    disk.save_snapshot()
     disk.crash()
 
 
@@ -170,7 +168,7 @@ def test_a_missing_snapshot_file_is_refused(disk: Disk) -> None:
     disk.start()
     disk.write(entries(2, 6), (1, 0, 6))
     disk.store.apply(entries(2, 4))
-    disk.log.compact(disk.save_snapshot(1))
+    disk.log.compact(disk.save_snapshot())
     disk.crash()
     for path in disk.snapshots.iterdir():
         path.unlink()
@@ -213,7 +211,7 @@ def test_a_commit_index_past_a_dropped_tail_is_taken_back_too(disk: Disk) -> Non
     disk.start()
     disk.write(entries(2, 6), (1, 0, 6))
     disk.store.apply(entries(2, 4, term=2))
-    disk.save_snapshot(2)
+    disk.save_snapshot()
     disk.crash()
     hard_state, _ = disk.start().mirror.initial_state()
     assert hard_state.commit_index == 4

@@ -23,15 +23,15 @@ def test_a_save_starts_when_the_log_has_grown_by_enough_entries(node: Node) -> N
     node.apply(9)
     assert node.store.asked == []
     node.apply(1)
-    saved = node.saved()
-    assert (saved.meta, saved.error) == (to_meta(Snapshot(11, 1, THREE)), None)
+    assert node.saved() == Saved(None)
+    assert node.store.latest_snapshot() == to_meta(Snapshot(11, 1, THREE))
 
 
 def test_a_save_starts_when_the_log_has_grown_by_enough_bytes(tmp_path: Path) -> None:
     node = Node(tmp_path, bytes_max=1000)
     node.apply(2, b"x" * 600)
-    assert node.saved().meta.index == 3
-    node.keeper.on_saved(Saved(to_meta(Snapshot(3, 1, THREE)), None))
+    meta = node.keeper.on_saved(node.saved())
+    assert meta == to_meta(Snapshot(3, 1, THREE))
     node.apply(1, b"x" * 600)
     assert node.store.asked == [3], "the bytes count from the last snapshot on"
 
@@ -77,8 +77,8 @@ def test_a_save_that_ends_behind_an_installed_snapshot_changes_nothing(node: Nod
 def test_a_failed_save_compacts_nothing_and_is_tried_again_later(node: Node) -> None:
     """Not at once: copying the whole state for every entry would stop a node with a full disk."""
     node.apply(10)
-    saved = node.saved()
-    assert node.keeper.on_saved(Saved(saved.meta, OSError(28, "full"))) is None
+    node.saved()
+    assert node.keeper.on_saved(Saved(OSError(28, "full"))) is None
     assert (node.mirror.newest, node.mirror.first_index()) == (FIRST, 2)
     node.apply(9)
     assert node.store.asked == [11]
@@ -92,8 +92,8 @@ def test_a_failed_save_compacts_nothing_and_is_tried_again_later(node: Node) -> 
 def test_a_snapshot_is_sent_with_its_facts_and_its_outcome_reported(node: Node) -> None:
     meta, sender = node.save_now(), Sender()
     node.keeper.send(message_for(2, meta), ADDRESS, sender)
-    [(to, address, facts, path, on_done)] = sender.started
-    assert (to, address, path) == (2, ADDRESS, node.store.snapshot_path(meta))
+    [(to, address, facts, find_path, on_done)] = sender.started
+    assert (to, address, find_path()) == (2, ADDRESS, node.store.export_snapshot(meta))
     configuration = encode_configuration(THREE)
     assert facts == {
         "message_term": 5,
@@ -106,14 +106,36 @@ def test_a_snapshot_is_sent_with_its_facts_and_its_outcome_reported(node: Node) 
     assert node.reports.get_nowait() == Sent(2, True, "")
 
 
-def test_a_snapshot_whose_file_is_gone_is_reported_as_failed(node: Node) -> None:
+def test_a_file_is_looked_for_by_the_transfer_and_not_by_the_loop(node: Node) -> None:
     sender = Sender()
-    node.keeper.send(message_for(2, SnapshotMeta(7, 1)), ADDRESS, sender)
-    report = node.reports.get_nowait()
-    assert isinstance(report, Sent)
-    assert (report.node_id, report.ok) == (2, False)
-    assert "no snapshot 7" in report.reason
-    assert (sender.started, node.keeper.sending) == ([], {})
+    node.keeper.send(message_for(2, SnapshotMeta(1, 1)), ADDRESS, sender)
+    [started] = sender.started
+    with pytest.raises(FileNotFoundError):
+        started.find_path()
+
+
+def test_a_peer_that_wants_a_snapshot_of_which_there_is_no_file_gets_the_next_one_soon(
+    node: Node,
+) -> None:
+    """Else it would wait until the log has grown by a whole snapshot's worth."""
+    sender = Sender()
+    node.apply(1)
+    node.keeper.send(message_for(2, to_meta(node.mirror.newest)), ADDRESS, sender)
+    with pytest.raises(FileNotFoundError):
+        sender.started[0].find_path()
+    node.keeper.maybe_save()
+    assert node.store.asked == [2]
+
+
+def test_a_snapshot_that_a_newer_one_replaced_is_not_made_again(node: Node) -> None:
+    node.save_now()
+    node.apply(1)
+    sender = Sender()
+    node.keeper.send(message_for(2, SnapshotMeta(3, 1)), ADDRESS, sender)
+    with pytest.raises(FileNotFoundError):
+        sender.started[0].find_path()
+    node.keeper.maybe_save()
+    assert node.store.asked == [11]
 
 
 def test_a_snapshot_to_a_node_without_an_address_is_reported_as_failed(node: Node) -> None:

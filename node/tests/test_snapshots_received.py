@@ -6,10 +6,11 @@ import pytest
 from snapshot_keeping import ADDRESS, THREE, Node, Sender, message_for
 
 from metastore.engines.contract import StorageDamaged
+from metastore.node.codec import MalformedMessage
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import ConfigurationState, Snapshot
 from metastore.node.recovery import encode_configuration, to_meta
-from metastore.node.snapshots import Received
+from metastore.node.snapshots import NotNow, Received
 
 
 @pytest.fixture
@@ -21,11 +22,16 @@ def received_from(sender_node: Node, folder: Path, **changes: object) -> Receive
     """What arrives when `sender_node` sends its newest snapshot."""
     meta, sender = sender_node.save_now(), Sender()
     sender_node.keeper.send(message_for(2, meta), ADDRESS, sender)
-    _, _, facts, path, _ = sender.started[0]
+    sender_node.keeper.sending.clear()
+    [started] = sender.started
     folder.mkdir()
     copy = folder / "file"
-    copy.write_bytes(path.read_bytes())
-    return Received(1, facts | changes, copy)
+    copy.write_bytes(started.find_path().read_bytes())
+    return Received(1, started.facts | changes, copy)
+
+
+def prepare(follower: Node, received: Received) -> None:
+    follower.keeper.prepare(received.sender, received.facts, received.path)
 
 
 @pytest.fixture
@@ -37,21 +43,22 @@ def test_a_received_snapshot_becomes_the_cores_message_and_then_the_state(
     node: Node, follower: Node, tmp_path: Path
 ) -> None:
     received = received_from(node, tmp_path / "received")
-    message = follower.keeper.to_message(received, 2)
+    prepare(follower, received)
+    message = follower.keeper.to_message(received)
     assert message == InstallSnapshot(sender=1, to=2, term=5, snapshot=Snapshot(11, 1, THREE))
     meta = follower.keeper.install(message.snapshot)
     assert meta == to_meta(message.snapshot)
     assert follower.store.last_applied == 11
     assert list(follower.store.scan()) == list(node.store.scan())
     follower.keeper.discard_unused()
-    assert follower.store.snapshot_path(meta).exists()
+    assert follower.store.export_snapshot(meta).exists()
 
 
 def test_an_installed_snapshot_restarts_the_count_of_bytes(node: Node, tmp_path: Path) -> None:
     follower = Node(tmp_path / "follower", bytes_max=1000)
     follower.keeper.note_applied(900)
     received = received_from(node, tmp_path / "received")
-    message = follower.keeper.to_message(received, 2)
+    message = follower.keeper.to_message(received)
     assert message is not None
     follower.keeper.install(message.snapshot)
     follower.mirror.apply_snapshot(message.snapshot)
@@ -82,7 +89,7 @@ def test_malformed_facts_are_refused_and_their_file_removed(
     node: Node, follower: Node, tmp_path: Path, name: str, value: object
 ) -> None:
     received = received_from(node, tmp_path / "received", **{name: value})
-    assert follower.keeper.to_message(received, 2) is None
+    assert follower.keeper.to_message(received) is None
     assert not received.path.exists()
 
 
@@ -90,7 +97,7 @@ def test_malformed_facts_are_refused_and_their_file_removed(
 def test_a_missing_fact_is_refused(node: Node, follower: Node, tmp_path: Path, name: str) -> None:
     received = received_from(node, tmp_path / "received")
     del received.facts[name]
-    assert follower.keeper.to_message(received, 2) is None
+    assert follower.keeper.to_message(received) is None
     assert not received.path.exists()
 
 
@@ -98,17 +105,47 @@ def test_a_received_snapshot_that_the_core_did_not_want_is_removed(
     node: Node, follower: Node, tmp_path: Path
 ) -> None:
     received = received_from(node, tmp_path / "received")
-    assert follower.keeper.to_message(received, 2) is not None
+    assert follower.keeper.to_message(received) is not None
     follower.keeper.discard_unused()
     assert not received.path.exists()
 
 
-def test_a_file_that_is_not_the_snapshot_it_claims_leaves_the_state_as_it_was(
+def test_a_file_that_is_not_the_snapshot_it_claims_is_refused_before_the_loop_hears_of_it(
     node: Node, follower: Node, tmp_path: Path
 ) -> None:
     received = received_from(node, tmp_path / "received", index=12)
-    message = follower.keeper.to_message(received, 2)
-    assert message is not None
     with pytest.raises(StorageDamaged):
-        follower.keeper.install(message.snapshot)
+        prepare(follower, received)
     assert follower.store.last_applied == 1
+
+
+def test_facts_are_checked_before_a_file_is_loaded(
+    node: Node, follower: Node, tmp_path: Path
+) -> None:
+    received = received_from(node, tmp_path / "received", term=6)
+    with pytest.raises(MalformedMessage):
+        prepare(follower, received)
+
+
+def test_one_received_snapshot_waits_until_the_loop_has_dealt_with_the_one_before(
+    node: Node, follower: Node, tmp_path: Path
+) -> None:
+    first = received_from(node, tmp_path / "first")
+    second = received_from(node, tmp_path / "second")
+    prepare(follower, first)
+    with pytest.raises(NotNow):
+        prepare(follower, second)
+    message = follower.keeper.to_message(first)
+    assert message is not None
+    follower.keeper.install(message.snapshot)
+    follower.keeper.discard_unused()
+    prepare(follower, second)
+
+
+def test_a_refused_file_does_not_keep_the_next_one_waiting(
+    node: Node, follower: Node, tmp_path: Path
+) -> None:
+    bad = received_from(node, tmp_path / "bad", index=12)
+    with pytest.raises(StorageDamaged):
+        prepare(follower, bad)
+    prepare(follower, received_from(node, tmp_path / "good"))

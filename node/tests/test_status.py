@@ -83,6 +83,11 @@ def test_the_full_status_holds_the_details_and_the_six_fields(settings: Settings
         log_bytes=1000,
         key_count=7,
         revision=9,
+        compacted_revision=3,
+        size_bytes=800,
+        lease_count=2,
+        watch_count=5,
+        engine_limits=("no promise",),
         sync_latency=SyncLatency(1, 2.0, 2.0, 2.0),
         alarms=("no leader is known",),
         counters={"peers.dropped": 2},
@@ -98,7 +103,16 @@ def test_the_full_status_holds_the_details_and_the_six_fields(settings: Settings
         "snapshot_index": 4,
         "bytes": 1000,
     }
-    assert answer["store"] == {"key_count": 7, "revision": 9}
+    assert answer["store"] == {
+        "key_count": 7,
+        "revision": 9,
+        "compacted_revision": 3,
+        "size_bytes": 800,
+        "quota_bytes": settings.quota_bytes,
+        "leases": 2,
+        "watches": 5,
+    }
+    assert answer["engine_limits"] == ["no promise"]
     assert answer["sync_latency_ms"] == {"count": 1, "p50": 2.0, "p99": 2.0, "max": 2.0}
     assert answer["alarms"] == ["no leader is known"]
     assert answer["counters"] == {"peers.dropped": 2}

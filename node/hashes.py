@@ -1,0 +1,52 @@
+"""HASH: the one read that takes too long for the loop; the store works it out on another thread.
+
+Beside requests.py, which comes here once such a request may be served. The reply goes back through
+the loop's inbox as `Hashed`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metastore.engines.contract import Store
+from metastore.node.proposals import ONE_OPERATION, Waiter
+from metastore.transport import schema
+
+HASHES_MAX = 4  # worked out at a time; each reads the whole store
+_HASH = int(schema.Op.HASH)
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """To the loop: the reply to a HASH."""
+
+    waiter: Waiter
+    reply: bytes
+
+
+class TooManyHashes(Exception):
+    """Safe to repeat later."""
+
+
+def is_hash(request: bytes) -> bool:
+    """Whether it is a HASH alone, in the encoding of schema.encode_request."""
+    return len(request) > 2 and request[0] == ONE_OPERATION and request[2] == _HASH
+
+
+class Hashing:
+    """`start` and `on_done` on the loop thread; `report` is called from another one."""
+
+    def __init__(self, store: Store, report: Callable[[Hashed], None]) -> None:
+        self._store = store
+        self._report = report
+        self._running = 0
+
+    def start(self, waiter: Waiter, request: bytes) -> None:
+        """Raises schema.MalformedRequest, TooManyHashes."""
+        ((_, revision),) = schema.decode_request(request)
+        if self._running >= HASHES_MAX:
+            raise TooManyHashes(f"{self._running} hashes are being worked out; try again later")
+        self._running += 1
+        self._store.hash_at(revision, lambda reply: self._report(Hashed(waiter, reply)))
+
+    def on_done(self) -> None:
+        self._running -= 1
