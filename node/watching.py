@@ -30,7 +30,7 @@ WATCHES_MAX: Final = 20_000
 WATCHES_PER_CLIENT_MAX: Final = 5_000
 RANGE_BYTES_MAX: Final = 64 << 20  # keys and range ends of all watches
 CREDIT_MAX: Final = 1_024  # of one watch; more is of no use
-FLUSH_EVENTS_MAX: Final = 2_048  # of the history, looked at in one flush
+FLUSH_EVENTS_MAX: Final = 1_024  # of the history, looked at in one flush
 SLICE_EVENTS_MAX: Final = 512
 
 EMPTY_RANGE = "mvcc: watcher range is empty"
@@ -118,7 +118,6 @@ class Watching:
 
     def _begin_to_collect(self) -> None:
         self._store.collect_events(True)
-        self._store.take_events()
         self._watches.published = self._store.revision
 
     # Events
@@ -251,7 +250,7 @@ class Watching:
         for client in self._clients:
             canceled = [encode_canceled(request_id, 0, reason) for request_id in client.watches]
             if canceled:
-                self._clients.send(client, [*client.answers, *canceled])
+                self._clients.send(client, canceled)
             self._on_gone(client)
             client.answers.clear()
             self._clients.forget_if_idle(client)

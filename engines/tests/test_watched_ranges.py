@@ -60,6 +60,17 @@ def test_a_key_is_found_in_all_its_ranges_and_no_other(
         assert set(ranges) == model
 
 
+def test_what_is_kept_of_nested_ranges_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_ranges, "KEPT_RANGES_MAX", 200)
+    ranges: WatchedRanges[Range] = WatchedRanges()
+    for number in range(100):
+        watched = (b"%02d" % number, b"~")
+        ranges.put(watched, watched)
+    for number in range(100):
+        assert len(ranges.find(b"%02d" % number)) == number + 1
+        assert sum(map(len, ranges._kept.values())) <= 200 + 100
+
+
 def test_ranges_are_looked_through_once_per_gap_not_per_key() -> None:
     ranges: WatchedRanges[Range] = WatchedRanges()
     for number in range(100):

@@ -63,14 +63,14 @@ def test_history_is_told_from_the_start_revision_on_in_one_frame(bench: Bench) -
 
 def test_a_watch_from_the_future_is_silent_until_then(bench: Bench) -> None:
     bench.commit(put(b"k", b"a"))
-    bench.watch(1, start=5)
+    bench.watch(1, start=6)
     bench.commit(put(b"k", b"b"), put(b"k", b"c"))
     bench.flush()
     assert bench.take() == [("watched", 1, 2)]
     bench.tick(PROGRESS_TICKS)
     assert bench.take() == [("progress", 1, 4)]
-    bench.commit(put(b"k", b"d"))
-    assert bench.take() == [("events", 1, 5, ["k=d@5"])]
+    bench.commit(put(b"k", b"d"), put(b"k", b"e"))
+    assert bench.take() == [("events", 1, 6, ["k=e@6"])]
 
 
 def test_a_transaction_arrives_in_one_frame(bench: Bench) -> None:
@@ -166,6 +166,18 @@ def test_a_canceled_watch_gets_nothing_more_and_frees_its_id(bench: Bench) -> No
     assert bench.take()[2:] == [("canceled", 1, 0, ""), ("events", 2, 2, ["k=a@2"])]
     bench.watch(1)
     assert bench.take() == [("watched", 1, 2)]
+
+
+def test_many_that_compaction_cancels_at_once_are_told_in_turns(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "FLUSH_EVENTS_MAX", 2)
+    bench.commit(put(b"k", b"a"), put(b"k", b"b"))
+    for number in range(6):
+        bench.watch(number, start=2)
+    bench.compact(3)
+    assert bench.flush() == 3
+    assert bench.watching.counters() == {"watches": 0, "clients": 0, "catching_up": 0}
 
 
 def test_an_id_in_use_is_refused_and_its_watch_goes_on(bench: Bench) -> None:

@@ -34,10 +34,13 @@ def test_a_watch_without_credit_makes_no_work(bench: Bench) -> None:
     assert len(bench.take()) == 1
 
 
-def test_credit_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("credits", [(3, 0), (1, 2)])
+def test_credit_is_bounded(
+    bench: Bench, credits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watching, "CREDIT_MAX", 2)
-    bench.watch(1, credit=3)
-    bench.credit(1, 1)
+    bench.watch(1, credit=credits[0])
+    bench.credit(1, credits[1])
     bench.commit(*(put(b"k", b"%d" % n) for n in range(4)))
     bench.flush()
     assert len(bench.take()) == 1 + 2
@@ -95,6 +98,33 @@ def test_answers_wait_for_room_and_come_before_events(bench: Bench) -> None:
         ("events", 1, 3, ["k=a@2", "k=b@3"]),
         ("events", 4, 3, ["k=b@3"]),
     ]
+
+
+def test_an_answer_that_waited_is_sent_once_and_then_its_client_is_forgotten(bench: Bench) -> None:
+    bench.watch(1)
+    bench.wire.slow.add(b"A")
+    bench.cancel(1)
+    bench.watch(2, b"b", b"a")
+    bench.wire.slow.clear()
+    bench.tick()
+    assert [frame[0] for frame in bench.take()] == ["watched", "canceled", "canceled"]
+    assert bench.watching.counters()["clients"] == 0
+    bench.watch(3)
+    for _ in range(2):
+        bench.wire.slow.add(b"A")
+        bench.watch(4 + len(bench.wire.messages))
+        bench.wire.slow.clear()
+        bench.tick()
+    assert [frame[0] for frame in bench.take()].count("watched") == 3
+
+
+def test_a_client_that_is_gone_before_it_was_answered_leaves_nothing(bench: Bench) -> None:
+    bench.commit(put(b"k", b"a"), put(b"k", b"b"))
+    bench.compact(3)
+    bench.wire.gone.add(b"A")
+    for start in (0, 2, 3):
+        bench.watch(1, start=start)
+        assert bench.watching.counters() == {"watches": 0, "clients": 0, "catching_up": 0}
 
 
 def test_a_client_that_asks_on_and_never_reads_is_let_go(

@@ -1,6 +1,6 @@
 """How events are cut into frames, slices and turns, shared, and found again after a snapshot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -121,7 +121,7 @@ def test_watches_of_one_range_share_one_look_at_history_and_one_encoding(
 ) -> None:
     encoded: list[int] = []
     looks: list[int] = []
-    history = bench.store.history
+    history: Callable[[int, int], Iterator[Event]] = bench.store.history
 
     def encode(events: Sequence[Event]) -> bytes:
         encoded.append(len(events))
