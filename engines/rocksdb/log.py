@@ -4,9 +4,9 @@ Reading order 17 of the engines. Shares the database, and with it the WAL and it
 store. Every value carries a checksum of its own over its key: RocksDB's hold blocks together, not
 what we put into them. Never retries a failed write or sync.
 
-    log   index 8                       -> crc 4 | term 8 | index 8 | type 4 | data    big-endian
-    meta  log.hard_state                -> crc 4 | term 8 | voted_for 8 | commit_index 8
-    meta  log.snapshot                  -> crc 4 | index 8 | term 8 | configuration
+    log   index 8         -> crc 4 | term 8 | type 4 | data                     all big-endian
+    meta  log.hard_state  -> crc 4 | term 8 | voted_for 8 | commit_index 8
+    meta  log.snapshot    -> crc 4 | index 8 | term 8 | configuration
 """
 
 import struct
@@ -33,7 +33,7 @@ ENTRY_BYTES_MAX = 256 << 20
 
 _INDEX = struct.Struct(">Q")
 _CRC = struct.Struct(">I")
-_ENTRY = struct.Struct(">QQI")
+_ENTRY = struct.Struct(">QI")
 _HARD_STATE = struct.Struct(">QQQ")
 _SNAPSHOT = struct.Struct(">QQ")
 
@@ -71,9 +71,10 @@ class RocksLog:
                 f"commit index {commit_index} is past the log, taken back to {last_index}"
             )
         # What a snapshot holds is committed, whatever the last hard state knew.
-        commit_index = max(min(commit_index, last_index), self._snapshot.index)
+        clamped = max(min(commit_index, last_index), self._snapshot.index)
+        hard_state = (term, voted_for, clamped)
         return RecoveredLog(
-            (term, voted_for, commit_index), self._snapshot, tuple(entries), tuple(warnings)
+            hard_state, self._snapshot, tuple(entries), tuple(warnings), commit_index
         )
 
     def append(
@@ -158,7 +159,7 @@ class RocksLog:
         del self._sizes[kept:]
         for entry in entries:
             key = _INDEX.pack(entry.index)
-            payload = _ENTRY.pack(entry.term, entry.index, entry.type) + entry.data
+            payload = _ENTRY.pack(entry.term, entry.type) + entry.data
             batch.append((LOG_FAMILY, key, _checked(key, payload)))
             self._remember(entry.index, entry.term, len(payload))
 
@@ -200,9 +201,10 @@ class RocksLog:
         for key, value in self._driver.iterate(LOG_FAMILY, b"", None):
             what = f"the entry after {self._terms.last_index}"
             payload = _verified(key, value, _ENTRY.size, what)
-            term, index, type_ = _ENTRY.unpack_from(payload)
+            (index,) = _INDEX.unpack(key)  # the checksum's, too
+            term, type_ = _ENTRY.unpack_from(payload)
             last_index = self._terms.last_index
-            if key != _INDEX.pack(index) or index != last_index + 1:
+            if index != last_index + 1:
                 raise StorageDamaged(f"entry {index} of the log follows entry {last_index}")
             last_term = self._terms.term_or_none(last_index) or 0
             if term < last_term:

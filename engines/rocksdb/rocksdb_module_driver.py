@@ -61,8 +61,6 @@ class RocksdbModuleDriver(FailStop):
         super().__init__(path)
         if not hasattr(rocksdb, "Checkpoint"):
             self.limits = (*LIMITS, NO_CHECKPOINT)
-        if read_only and not (path / "CURRENT").exists():
-            raise StorageFailed(f"{path} is no database")  # it would make one, though asked to read
         self._tables = rocksdb.BlockBasedTableFactory(
             block_cache=rocksdb.LRUCache(cache_bytes),
             cache_index_and_filter_blocks=True,  # else they are outside every limit

@@ -117,7 +117,7 @@ class RocksLogIsAList(LogIsAList):
         self.driver.close()
 
     def wanted_size_bytes(self) -> int:
-        return sum(8 + 4 + 20 + len(entry.data) for entry in self.entries)
+        return sum(8 + 4 + 12 + len(entry.data) for entry in self.entries)
 
 
 def limited(examples_max: int) -> settings:

@@ -1,6 +1,5 @@
 """Both drivers of RocksDB against what driver.py promises."""
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +9,7 @@ import pytest
 from rocksdb_files import LOG, META, binding_params, copied, damage, newest_wal, opened
 
 from metastore.engines.contract import StorageDamaged, StorageFailed
-from metastore.engines.rocksdb import driver as driver_module
-from metastore.engines.rocksdb.driver import Driver, EngineMissing, open_driver
+from metastore.engines.rocksdb.driver import Driver, open_driver
 
 ROWS = [(b"%d" % number, b"value %d" % number) for number in range(10)]
 
@@ -244,43 +242,3 @@ def test_a_log_that_only_seems_to_end_is_refused(tmp_path: Path, name: str) -> N
 
 def test_the_size_is_that_of_the_files(driver: Driver) -> None:
     assert driver.size_bytes() > sum(len(key) + len(value) for key, value in ROWS)
-
-
-def test_a_binding_that_is_missing_is_asked_for_by_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driver_module, "find_spec", lambda _: None)
-    with pytest.raises(EngineMissing, match=r"pip install metastore-raft\[rocksdb\]"):
-        open_driver(tmp_path)
-    monkeypatch.setitem(sys.modules, "metastore.engines.rocksdb.rocksdict_driver", None)
-    with pytest.raises(EngineMissing, match=r"pip install metastore-raft\[rocksdb\]"):
-        open_driver(tmp_path, name="rocksdict")
-    with pytest.raises(EngineMissing, match="leveldb"):
-        open_driver(tmp_path, name="leveldb")
-
-
-def test_another_module_of_the_name_rocksdb_is_not_taken_for_it(tmp_path: Path) -> None:
-    (tmp_path / "rocksdb.py").write_text("class Database: ...\n")
-    program = (
-        "from pathlib import Path\n"
-        "from metastore.engines.rocksdb.driver import EngineMissing, open_driver\n"
-        "try: open_driver(Path('data'), name='rocksdb')\n"
-        "except EngineMissing as error: raise SystemExit(f'missing: {error}')\n"
-    )
-    path = ":".join([str(tmp_path), *sys.path])
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": path},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert "missing:" in ran.stderr
-    assert "another module" in ran.stderr
-
-
-def test_the_drivers_say_what_they_cannot_promise(driver: Driver, name: str) -> None:
-    if name == "rocksdict":
-        assert any("last write" in limit for limit in driver.limits)
-    else:
-        assert any("middle" in limit for limit in driver.limits)

@@ -1,5 +1,7 @@
 """The Raft log in RocksDB: what it keeps, and what it refuses (A2, A9, A12)."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,10 +106,23 @@ def test_a_snapshot_of_another_history_leaves_nothing_of_this_one(tmp_path: Path
         log.append(entries(1, 9), None, None)
         other = SnapshotMeta(5, 4, b"other")
         log.append(entries(6, 7, term=4), (4, 0, 5), other)
-        assert log.size_bytes() == 2 * (8 + 4 + 20 + len(b"value 6"))
+        assert log.size_bytes() == 2 * (8 + 4 + 12 + len(b"value 6"))
         watched.batches.clear()
     found = reopened(tmp_path)
     assert found == RecoveredLog((4, 0, 5), other, tuple(entries(6, 7, term=4)))
+
+
+def test_a_snapshot_of_this_history_keeps_what_follows_and_an_older_one_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path) as driver:
+        log, _ = recovered(driver)
+        log.append(entries(1, 6), None, None)
+        log.append([], None, SNAPSHOT)
+        log.append(entries(7, 7), None, SnapshotMeta(2, 1, b"older"))
+        assert len(list(driver.iterate(LOG, b"", None))) == 4
+        wanted = RecoveredLog((0, 0, 3), SNAPSHOT, tuple(entries(4, 7)))
+    assert reopened(tmp_path) == wanted
 
 
 def test_a_crash_between_the_steps_of_a_compaction_leaves_no_gap_and_no_ghost(
@@ -195,6 +210,10 @@ def test_calls_before_the_recovery_and_after_the_close_are_refused(tmp_path: Pat
         driver.sync()  # not the log's to close
 
 
+def sealed(key: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(key + payload)) + payload
+
+
 def changed(value: bytes) -> bytes:
     return value[:-1] + bytes([value[-1] ^ 1])
 
@@ -206,6 +225,7 @@ def changed(value: bytes) -> bytes:
         (LOG, 1, lambda _: None, "entry 3 of the log follows entry 1"),
         (LOG, 0, lambda _: None, "entry 2 of the log follows entry 0"),
         (LOG, 2, lambda _: b"", "checksum"),
+        (LOG, 0, lambda _: sealed(struct.pack(">Q", 1), b"short"), "checksum of the entry after 0"),
         (META, 0, changed, "checksum of log.hard_state"),
         (META, 1, changed, "checksum of log.snapshot"),
         (META, 1, lambda value: value[:10], "checksum of log.snapshot"),
