@@ -119,13 +119,16 @@ class Snapshots:
         self.remove_old()
         return path
 
-    def adopt(self, meta: SnapshotMeta, received: Path) -> None:
-        """Moves a verified file of the same file system here, durably. Raises OSError."""
+    def make_durable(self, received: Path) -> None:
+        """The bytes of a received file, which may take a while. Raises OSError."""
         descriptor = self._files.open_append(received)
         try:
             self._files.sync(descriptor)
         finally:
             self._files.close(descriptor)
+
+    def adopt(self, meta: SnapshotMeta, received: Path) -> None:
+        """Moves a verified, durable file of the same file system here. Raises OSError."""
         self._files.rename(received, self._directory / (snapshot_name(meta) + _FILE))
         self._files.sync_directory(self._directory)
 

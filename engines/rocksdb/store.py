@@ -183,6 +183,7 @@ class RocksStore(StateStore):
                 self._generations.drop(before.generation)
             generation = self._generations.new()
             try:
+                self._snapshots.make_durable(received)
                 self._prepared = load_snapshot(
                     self._driver, generation, meta, received, self._files, self._work.is_closing
                 )
