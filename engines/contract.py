@@ -80,6 +80,7 @@ class RecoveredLog:
     snapshot: SnapshotMeta = SnapshotMeta()
     entries: Sequence[LogRecord] = ()
     warnings: Sequence[str] = ()  # e.g. "cut a torn record of 17 bytes at FILE:OFFSET"
+    committed_once: int = 0  # the commit index on disk, though the log may end before it
 
 
 class StorageFailed(Exception):

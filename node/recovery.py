@@ -98,11 +98,6 @@ def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered
     mirror = _make_mirror(base, entries, store)
     hard_state, committed_once = _hard_state(found, base, mirror.last_index(), store)
     mirror.set_hard_state(hard_state)
-    if committed_once > hard_state.commit_index:
-        warnings.append(
-            f"index {committed_once} was committed once, but the log ends at "
-            f"{mirror.last_index()}: this node neither votes nor leads until it has the rest again"
-        )
     configuration = mirror.initial_state()[1]
     return Recovered(mirror, store.last_applied, configuration, warnings, committed_once)
 
@@ -128,7 +123,8 @@ def _hard_state(
     if base.term > term:
         term, voted_for = base.term, NO_NODE  # in a term that the log did not know, nobody voted
     commit = max(commit, store.last_applied)  # what was applied is committed
-    return HardState(term, voted_for, min(commit, last_index)), commit
+    hard_state = HardState(term, voted_for, min(commit, last_index))
+    return hard_state, max(commit, found.committed_once)
 
 
 def _make_mirror(base: SnapshotMeta, entries: Sequence[Entry], store: Store) -> LogMirror:

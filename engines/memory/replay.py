@@ -113,6 +113,6 @@ class Replay:
         if commit > self.last_index:
             said.append(f"commit index {commit} is past the log, taken back to {self.last_index}")
         # What a snapshot holds is committed, whatever the last hard state knew.
-        commit = max(min(commit, self.last_index), self.snapshot.index)
-        hard_state = (term, voted_for, commit)
-        return RecoveredLog(hard_state, self.snapshot, tuple(self.entries), tuple(said))
+        clamped = max(min(commit, self.last_index), self.snapshot.index)
+        hard_state = (term, voted_for, clamped)
+        return RecoveredLog(hard_state, self.snapshot, tuple(self.entries), tuple(said), commit)

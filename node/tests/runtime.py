@@ -100,7 +100,7 @@ class Runtime:
         self.store = MemoryStore(folder / "snapshots", node_id=1)
         self.log = WriteAheadLog(folder / "wal")
         found = recover(self.log, self.store, voters)
-        self.mirror = found.mirror
+        self.mirror, self.committed_once = found.mirror, found.committed_once
         self.core = _make_core(settings.node_id, found)
         self.disk = Disk(self.log)
         self.reports: Queue[Saved | Sent | Received] = Queue()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from runtime import Runtime, ask, errors, get, results
 
+from metastore.node.hashes import HASHES_MAX, Hashed
 from metastore.node.raft.messages import (
     Heartbeat,
     HeartbeatReply,
@@ -102,3 +103,92 @@ def test_a_confirmed_read_whose_index_never_arrives_here_ends_too(leader: Runtim
     leader.desk.expire_reads()
     assert [error.code for error in errors(leader)] == [ErrorCode.UNAVAILABLE]
     assert len(leader.reads) == 0
+
+
+# --- which requests are reads
+
+
+READS = (
+    schema.range_(b"k"),
+    schema.filtered_range(schema.range_(b"k")),
+    schema.txn([], [schema.range_(b"k")], [schema.range_(b"j")]),
+    (int(schema.Op.LEASE_TIME_TO_LIVE), 7, True),
+    (int(schema.Op.LEASES),),
+    (int(schema.Op.ALARMS),),
+    (int(schema.Op.HASH), 0),
+)
+
+
+@pytest.mark.parametrize("operation", READS, ids=lambda operation: str(operation[0]))
+def test_a_read_of_any_kind_is_answered_without_the_log(
+    make_runtime: MakeRuntime, operation: schema.Operation
+) -> None:
+    node = make_runtime(THREE)
+    ask(node, 1, schema.encode_request([operation]), ReadLevel.LOCAL)
+    if operation[0] == schema.Op.HASH:
+        node.desk.on_hashed(node.hashed.get(timeout=10))
+    assert results(node) == [1]
+    assert len(node.pending) == 0
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [schema.txn([], [schema.range_(b"k")], [schema.put(b"k", b"v")])],
+        [schema.range_(b"k"), schema.put(b"k", b"v")],
+        [(int(schema.Op.SESSION), 1, 1, 0), schema.range_(b"k")],
+    ],
+    ids=["a put in one branch", "a put after a range", "a session's header"],
+)
+def test_what_may_change_something_goes_through_the_log(
+    make_runtime: MakeRuntime, operations: list[schema.Operation]
+) -> None:
+    node = make_runtime(THREE)
+    ask(node, 1, schema.encode_request(operations), ReadLevel.LOCAL)
+    node.turn()
+    [error] = errors(node)
+    assert error.code == ErrorCode.NOT_LEADER
+
+
+# --- hashes
+
+
+def hash_request(revision: int = 0) -> bytes:
+    return schema.encode_request([(int(schema.Op.HASH), revision)])
+
+
+def test_a_hash_waits_for_its_read_index_as_any_read_does(leader: Runtime) -> None:
+    ask(leader, 1, hash_request())
+    leader.settle()
+    assert leader.hashed.empty()
+    assert len(leader.reads) == 1
+
+
+def test_a_hash_is_worked_out_elsewhere_and_answered_when_it_is_there(alone: Runtime) -> None:
+    ask(alone, 5, hash_request())
+    alone.settle()
+    assert alone.answers() == []
+    alone.desk.on_hashed(alone.hashed.get(timeout=10))
+    [answer] = alone.answers()
+    assert isinstance(answer, envelope.Results)
+    [result] = schema.decode_results(answer.results)
+    assert (answer.request_id, result[0], len(result)) == (5, schema.Code.OK, 5)
+
+
+def test_only_so_many_hashes_are_worked_out_at_a_time(
+    alone: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone.store, "hash_at", lambda revision, done: None)
+    for number in range(HASHES_MAX + 1):
+        ask(alone, number, hash_request(), ReadLevel.LOCAL)
+    [error] = errors(alone)
+    assert (error.request_id, error.code) == (HASHES_MAX, ErrorCode.UNAVAILABLE)
+    alone.desk.on_hashed(Hashed((b"client", 0), schema.encode_results([])))
+    ask(alone, 99, hash_request(), ReadLevel.LOCAL)
+    assert results(alone) == [0], "the one that is done, and none is refused"
+
+
+def test_a_malformed_hash_is_refused(alone: Runtime) -> None:
+    ask(alone, 1, schema.encode_request([(int(schema.Op.HASH), b"x")]), ReadLevel.LOCAL)
+    [error] = errors(alone)
+    assert error.code == ErrorCode.INVALID

@@ -1,0 +1,83 @@
+"""What other threads tell the loop: a death among them ends the node, whatever else goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import zmq
+
+from metastore.engines.memory.store import MemoryStore
+from metastore.engines.memory.wal import WriteAheadLog
+from metastore.node import logs
+from metastore.node.exit_codes import ExitCode
+from metastore.node.identity import open_data_directory
+from metastore.node.loop import NodeLoop
+from metastore.node.raft.messages import RequestVote
+from metastore.node.settings_sources import load
+from metastore.node.sockets import ThreadDied
+
+ANY_PORT = "tcp://127.0.0.1:0"
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> NodeLoop:
+    """A node alone, open, on ports that the system chose."""
+    binds = [f"--{name}-bind={ANY_PORT}" for name in ("peer", "client", "status", "snapshot")]
+    settings = load(["--node-id=1", f"--data-dir={tmp_path}", *binds], {})
+    directory = open_data_directory(tmp_path, settings.cluster_id, 1, "memory")
+    store = MemoryStore(tmp_path / "snapshots", node_id=1)
+    log = WriteAheadLog(tmp_path / "wal")
+    loop = NodeLoop(settings, directory.identity, store, log, logs.get_logger(node_id=1))
+    loop.open()
+    return loop
+
+
+def parts_of(loop: NodeLoop) -> Any:
+    return loop._parts
+
+
+@pytest.mark.parametrize("name", ["status", "snapshot receiver"])
+def test_the_death_of_a_serving_thread_ends_the_node_with_its_reason(  # H7
+    loop: NodeLoop, name: str
+) -> None:
+    parts_of(loop).inbox.put(ThreadDied(name, OSError("the handler is broken")))
+    with pytest.raises(OSError, match="the handler is broken"):
+        loop.run()
+
+
+def test_a_broken_status_thread_is_such_a_death(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    server = parts_of(loop).sockets.status_server
+    monkeypatch.setattr(server, "_reply_to", break_down)
+    context: zmq.Context[Any] = zmq.Context()
+    request = context.socket(zmq.REQ)
+    request.setsockopt(zmq.LINGER, 0)
+    request.connect(server.address)
+    request.send(msgpack.packb({"method": "status"}))
+    with pytest.raises(RuntimeError, match="out of order"):
+        loop.run()
+    context.destroy(linger=0)
+
+
+def test_a_message_that_a_node_with_a_lost_tail_refuses_does_not_reach_the_core(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:  # A4
+    parts = parts_of(loop)
+    stepped: list[object] = []
+    monkeypatch.setattr(parts.core, "step", stepped.append)
+    monkeypatch.setattr(parts, "lost_tail", Refusing())
+    loop._step(parts, RequestVote(sender=2, to=1, term=9))
+    assert stepped == []
+    loop.request_stop()
+    monkeypatch.undo()
+    assert loop.run() is ExitCode.OK
+
+
+class Refusing:
+    def refuses(self, message: object) -> bool:
+        return True
