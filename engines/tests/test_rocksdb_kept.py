@@ -36,12 +36,12 @@ def test_leases_and_revisions_are_there_after_a_restart(tmp_path: Path) -> None:
 def test_what_compaction_hid_is_neither_loaded_nor_counted(tmp_path: Path) -> None:
     source = RocksStore(tmp_path / "source", node_id=1)
     fill(source)
-    run(source, (int(Op.COMPACT), source.revision - 1, False))
+    run(source, (int(Op.COMPACT), source.revision, False))
     store = RocksStore(tmp_path / "data", node_id=7)
     install(source, store, tmp_path / "received")
     assert store.size_bytes == versions_bytes(store) < source.size_bytes
     changed = store._driver.iterate(store._generations.names.changes, b"", None)
-    assert [key for _, key in changed] == [b"k", b"l"]
+    assert [key for _, key in changed] == [b"l"]
     again = RocksStore(tmp_path / "again", node_id=7)
     install(store, again, tmp_path / "received")
     assert again.size_bytes == store.size_bytes
@@ -71,9 +71,8 @@ def test_a_snapshot_is_not_named_before_the_database_is_synced(tmp_path: Path) -
     power.steps.clear()
     save(store)
     made = power.steps.index("checkpoint")
-    assert power.steps[made:] == ["checkpoint", *("sync_directory", "sync", "rename")] + [
-        "sync_directory"
-    ]
+    named = ["sync_directory", "sync", "rename", "sync_directory"]
+    assert power.steps[made + 1 :] == named
     store.close()
 
 
