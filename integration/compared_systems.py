@@ -104,7 +104,7 @@ class Node:
         watch_id, flags = self._next_id, int(watch_frames.WatchFlag.PREV_KV)
         self._socket.send(
             watch_frames.encode_watch(
-                watch_id, key, range_end, self.base + first, flags, credit=1 << 30
+                watch_id, key, range_end, self.base + first, flags, credit=1000
             )
         )
         events: list[Answer] = []

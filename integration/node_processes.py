@@ -112,7 +112,12 @@ class NodeProcesses:
                 max_read_lines = 1000
                 terminate_on_interrupt = True
                 args = arguments
-                env: Mapping[str, str] = dict(os.environ)
+                # The tests' own variables look like settings that no node knows.
+                env: Mapping[str, str] = {
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith("METASTORE_")
+                }
 
             self.pids[node_id], _ = self._xprocess.ensure(
                 f"{self._name}-{node_id}", Starter, restart=True
