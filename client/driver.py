@@ -98,10 +98,8 @@ class Driver:
         with self._lock:
             if not stream.is_closed and not self._is_closed:
                 self._router.watching.remove(stream)
-                if not self._is_driven:
-                    self._drive_once(0.0)  # so that the node hears of it
+                self._let_leave()
             stream.is_closed = True
-            self._wake_driver()
 
     def take_batch(self, stream: Stream) -> Batch | None:
         """What has arrived first, if anything has."""
@@ -110,10 +108,7 @@ class Driver:
             if batch is not None and not self._is_closed:
                 # What was taken makes room for more: the node must hear of it even from a reader
                 # that never has to wait.
-                if self._is_driven:
-                    self._wake_driver()
-                else:
-                    self._drive_once(0.0)
+                self._let_leave()
             return batch
 
     def ask_progress(self, stream: Stream) -> None:
@@ -121,7 +116,14 @@ class Driver:
         with self._lock:
             self._check_open()
             self._router.watching.ask_progress(stream)
+            self._let_leave()
+
+    def _let_leave(self) -> None:
+        """What was just queued leaves now, whoever drives, and even if nobody does."""
+        if self._is_driven:
             self._wake_driver()
+        else:
+            self._drive_once(0.0)
 
     def close(self) -> None:
         """Ends every call under way with an error. Closing twice is fine; after a fork it is the
@@ -197,6 +199,7 @@ class Driver:
         ready = self._poll(min(timeout_s, PARKED_POLL_S) if is_parked else timeout_s)
         now = self._turned_at = time.monotonic()
         self._receive(ready, now)
+        router.send()  # the thread that was woken for it may be the last one to drive
         if router.parked or now - self._swept_at > SWEEP_S:
             router.sweep(now)
             self._swept_at = now

@@ -45,6 +45,10 @@ class Router:
         if self.parked:
             self._route_parked(now)
         self.watching.resume(now)
+        self.send()
+
+    def send(self) -> None:
+        """Lets what is queued on the connections leave."""
         for connection in self.nodes.connections.values():
             connection.send_queued()
 

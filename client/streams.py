@@ -63,6 +63,7 @@ class Stream:
         """The endpoint serves it no more."""
         self.avoided, self.endpoint, self.request_id = self.endpoint, "", 0
         self.trouble, self.retry_at = trouble, retry_at
+        self.is_answered = False
 
     def on_watched(self, frame: watch_frames.Watched) -> None:
         self.is_created = self.is_answered = True
@@ -74,22 +75,28 @@ class Stream:
     def on_events(self, frame: watch_frames.Events) -> int:
         """Takes a frame in; answers the credit to give back at once. Raises Malformed."""
         events = watch_frames.decode_event_list(frame.events)
+        if not events:
+            self._on_progress(frame.revision)
+            return 0
+        if events[0][0][MOD] < self.next_revision:
+            events = [event for event in events if event[0][MOD] >= self.next_revision]
         if frame.is_fragment:
             self._fragments += events
             return 1  # it cannot be handed out alone, and the rest must be able to come
-        self.next_revision, first = max(self.next_revision, frame.revision + 1), self.next_revision
-        if not events:  # a sign of progress; it may come between fragments
-            if self._flags & WatchFlag.PROGRESS:
-                self._add_progress(frame.revision)
-            return 0
-        whole: Sequence[WatchEvent] = [*self._fragments, *events] if self._fragments else events
+        whole = [*self._fragments, *events] if self._fragments else events
         self._fragments.clear()
-        if whole[0][0][MOD] < first:
-            whole = [event for event in whole if event[0][MOD] >= first]
+        self.next_revision = max(self.next_revision, frame.revision + 1)
         if not whole:
             return 1
         self._arrived.append(Batch(frame.revision, whole))
         return 0
+
+    def _on_progress(self, revision: int) -> None:
+        if self._fragments:
+            return  # what they belong to would be passed over, should the connection break now
+        self.next_revision = max(self.next_revision, revision + 1)
+        if self._flags & WatchFlag.PROGRESS:
+            self._add_progress(revision)
 
     def _add_progress(self, revision: int) -> None:
         # Signs cost no credit: of those that nobody reads only the last one is kept.

@@ -3,12 +3,14 @@
 What it stores is a plain dictionary shared by the nodes of one fake cluster, with its sessions.
 Each request takes the next act of the node's script; without one, the leader serves and the others
 redirect. Opening and closing sessions takes no act. Watches are recorded and answered with WATCHED;
-what else they get the test sends itself.
+what else they get the test sends itself. This folder goes on sys.path, for `line_store`.
 """
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -17,6 +19,10 @@ import zmq
 
 from metastore.transport import envelope, schema, watch_frames
 from metastore.transport.envelope import ErrorCode, ReadLevel
+
+_HERE = str(Path(__file__).resolve().parent)
+if _HERE not in sys.path:
+    sys.path.append(_HERE)
 
 WAIT_S = 10.0  # for something that must happen; never waited out in a passing test
 
