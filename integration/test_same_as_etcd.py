@@ -59,6 +59,7 @@ class Comparison(RuleBasedStateMachine):
 
     systems: list[Etcd | Node]
     lease_base = 0
+    compared_count = 0
 
     @initialize()
     def begin(self) -> None:
@@ -77,6 +78,7 @@ class Comparison(RuleBasedStateMachine):
         ]
         for system, answer in zip(self.systems[1:], answers[1:], strict=True):
             assert answer == answers[0], f"{system.name} differs from etcd"
+        Comparison.compared_count += 1
         if answers[0][0] != "error":
             self.revision = answers[0][0]
         return answers[0]
@@ -139,12 +141,10 @@ class Comparison(RuleBasedStateMachine):
 
 
 def test_the_same_operations_have_the_same_answers(systems: list[Etcd | Node]) -> None:
-    class Connected(Comparison):
-        pass
-
-    Connected.systems = systems
+    Comparison.systems = systems
+    Comparison.compared_count = 0
     run_state_machine_as_test(
-        Connected,
+        Comparison,
         settings=settings(
             max_examples=max(1, STEPS // STEPS_PER_EXAMPLE),
             stateful_step_count=STEPS_PER_EXAMPLE,
@@ -153,3 +153,4 @@ def test_the_same_operations_have_the_same_answers(systems: list[Etcd | Node]) -
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert Comparison.compared_count >= STEPS
