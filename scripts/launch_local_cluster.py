@@ -168,9 +168,6 @@ def next_steps(directory: Path, laid: "ClusterLayout") -> str:
 
 def main() -> int:
     options = arguments()
-    if options.engine == "rocksdb" and not (environment.ROOT / "engines" / "rocksdb").is_dir():
-        print("error: this version has no RocksDB engine yet; use --engine memory", file=sys.stderr)
-        return 2
     environment.enter(extras=("rocksdb",) if options.engine == "rocksdb" else ())
     from cluster.layout import LayoutFailed
 
