@@ -1,5 +1,6 @@
 """Leases, watches and housekeeping around a real core and store: what one does, the others see."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
 
@@ -14,6 +15,7 @@ from metastore.node.settings import Settings
 from metastore.node.upkeep import Upkeep, make_upkeep
 from metastore.node.watching import Watching
 from metastore.transport import envelope, schema
+from metastore.transport.clients import Delivery
 from metastore.transport.watch_frames import Events, Watch, Watched
 
 
@@ -37,9 +39,9 @@ class Bench:
         self.upkeep = Upkeep(leases, housekeeping, Watching(node.store, self._reply))
         monkeypatch.setattr(node.effects, "_on_applied", self.upkeep.on_applied)
 
-    def _reply(self, identity: bytes, frames: object) -> bool:
-        self.sent += [envelope.decode_node_frame(frame) for frame in frames]  # type: ignore[attr-defined]
-        return True
+    def _reply(self, identity: bytes, frames: Sequence[bytes]) -> Delivery:
+        self.sent += [envelope.decode_node_frame(frame) for frame in frames]
+        return Delivery.SENT
 
     def do(self, *operations: schema.Operation) -> None:
         ask(self.node, 1, schema.encode_request(operations))
@@ -125,7 +127,7 @@ def test_the_upkeep_of_a_recovered_node_knows_its_leases(
 ) -> None:
     ask(alone, 1, schema.encode_request([grant(7, 100)]))
     alone.settle()
-    upkeep = make_upkeep(settings, alone.core, alone.store, alone.desk, lambda *_: True)
+    upkeep = make_upkeep(settings, alone.core, alone.store, alone.desk, lambda *_: Delivery.SENT)
     assert len(upkeep.leases) == 1
     request = schema.encode_request([(int(schema.Op.LEASE_TIME_TO_LIVE), 7, False)])
     [result] = schema.decode_results(alone.store.read(request))

@@ -27,9 +27,13 @@ def answer(method: str) -> dict[str, Any]:
     return ANSWER
 
 
+def fail(error: BaseException) -> None:
+    pytest.fail(repr(error))
+
+
 @pytest.fixture
 def server(context: zmq.Context[Any]) -> Iterator[StatusServer]:
-    server = StatusServer("tcp://127.0.0.1:*", answer, context, pytest.fail)
+    server = StatusServer("tcp://127.0.0.1:*", answer, context, fail)
     yield server
     server.close()
 
@@ -119,14 +123,14 @@ def test_answers_come_from_a_thread_of_its_own(context: zmq.Context[Any], raw: A
         names.append(threading.current_thread().name)
         return {}
 
-    server = StatusServer("tcp://127.0.0.1:*", remember, context, pytest.fail)
+    server = StatusServer("tcp://127.0.0.1:*", remember, context, fail)
     ask(raw, server, method("x"))
     server.close()
     assert names == ["status"]
 
 
 def test_a_close_ends_the_thread_and_may_be_repeated(context: zmq.Context[Any]) -> None:
-    server = StatusServer("tcp://127.0.0.1:*", answer, context, pytest.fail)
+    server = StatusServer("tcp://127.0.0.1:*", answer, context, fail)
     server.close()
     server.close()
     context.term()  # would wait for a socket left open
@@ -134,4 +138,4 @@ def test_a_close_ends_the_thread_and_may_be_repeated(context: zmq.Context[Any]) 
 
 def test_a_taken_port_is_a_bind_failure(server: StatusServer, context: zmq.Context[Any]) -> None:
     with pytest.raises(BindFailed):
-        StatusServer(server.address, answer, context, pytest.fail)
+        StatusServer(server.address, answer, context, fail)
