@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 
 from metastore.engines.contract import RaftLog, Store
+from metastore.node.backups import Backups
 from metastore.node.disk import DiskThread
 from metastore.node.effects import Effects
 from metastore.node.identity import Identity
@@ -76,6 +77,7 @@ def assemble(
         settings, core, store, found.mirror, raft_log, disk, effects, desk, upkeep, snapshots,
         pending, reads, outbox, replies, inbox, sockets, board, context, logger,
         LostTail(core, found.committed_once),
+        Backups(store, snapshots.save_now, replies.add, inbox.put, tick_ms=settings.tick_ms),
     )  # fmt: skip
 
 

@@ -7,6 +7,9 @@ one cluster with one engine, and one process at a time. Does not read the log or
 import fcntl
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 IDENTITY_FILE = "identity"
 LOCK_FILE = "lock"
 FORMAT_VERSION = 1
+_NOTHING = {LOCK_FILE, "lost+found"}  # in a directory that counts as empty
 _FIELD_TYPES = {"engine": str, "has_log": bool}  # all others: int
 
 
@@ -96,6 +100,50 @@ def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) 
     return DataDirectory(path, lock_file, identity)
 
 
+@contextmanager
+def new_data_directory(path: Path, identity: Identity) -> Iterator[None]:
+    """For whoever fills a directory before the node's first start: made, or found empty, and held.
+    It gets its identity last, when the block ended well; after a failure it is empty again, and
+    until then no node starts in it. Raises as open_data_directory does."""
+    try:
+        _create(path)
+        # Before the lock: what is no empty directory is left as it is.
+        _check_nobodys(path)
+        lock_file = _lock(path)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    try:
+        yield
+        _write(path, identity)
+    except BaseException:
+        _empty(path)
+        raise
+    finally:
+        os.close(lock_file)
+
+
+def _check_nobodys(path: Path) -> None:
+    if (path / IDENTITY_FILE).exists():
+        found = read_identity(path / IDENTITY_FILE)
+        raise DataDirectoryForeign(
+            f"data directory {path} belongs to node {found.node_id} of cluster "
+            f"{found.cluster_id}; use an empty directory"
+        )
+    strange = sorted(entry.name for entry in path.iterdir() if entry.name not in _NOTHING)
+    if strange:
+        raise DataDirectoryForeign(
+            f"data directory {path} is not empty: it holds {strange[0]!r}; use an empty directory"
+        )
+
+
+def _empty(path: Path) -> None:
+    for entry in path.iterdir():
+        if entry.is_dir() and entry.name not in _NOTHING:
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.is_file():
+            entry.unlink(missing_ok=True)
+
+
 def _unusable(path: Path, error: OSError) -> DataDirectoryUnusable:
     return DataDirectoryUnusable(f"data directory {path}: {error.strerror or error}")
 
@@ -130,7 +178,7 @@ def _lock(path: Path) -> int:
 def _start(path: Path, wanted: Identity) -> Identity:
     file = path / IDENTITY_FILE
     if file.exists():
-        found = _read(file)
+        found = read_identity(file)
         _check_same(path, found, wanted)
     else:
         _check_empty(path)
@@ -141,7 +189,8 @@ def _start(path: Path, wanted: Identity) -> Identity:
     return started
 
 
-def _read(file: Path) -> Identity:
+def read_identity(file: Path) -> Identity:
+    """Raises DataDirectoryForeign for a file that is none of this version, OSError."""
     try:
         record: dict[str, Any] = json.loads(file.read_bytes())
         format_version = record.pop("format")

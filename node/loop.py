@@ -13,6 +13,7 @@ import zmq
 
 from metastore.engines.contract import RaftLog, Store
 from metastore.node.assembly import assemble
+from metastore.node.backups import Done
 from metastore.node.codec import MalformedMessage, decode_messages
 from metastore.node.disk import DiskFailed, Durable
 from metastore.node.exit_codes import ExitCode
@@ -25,6 +26,7 @@ from metastore.node.raft.model import NO_NODE, Role
 from metastore.node.settings import Settings
 from metastore.node.snapshots import Received, Saved, Sent
 from metastore.node.sockets import ThreadDied
+from metastore.transport.backup_frames import BackupRequest, Fetch
 from metastore.transport.envelope import ErrorCode, Hello, Request
 
 PEER_BUDGET = 256  # payloads taken from peers in one turn
@@ -104,6 +106,7 @@ class NodeLoop:
         if is_tick:
             # After the requests: a renewal that has arrived in time saves its lease.
             parts.upkeep.on_tick()
+            parts.backups.tick()
         parts.effects.carry_out()
         self._watch_leadership(parts)
         parts.desk.serve_reads()
@@ -153,6 +156,8 @@ class NodeLoop:
                 self._on_received(parts, item)
             case Hashed():
                 parts.desk.on_hashed(item)
+            case Done():
+                parts.backups.on_done(item)
             case Stop():
                 self._begin_stop(parts)
             case _:
@@ -165,6 +170,7 @@ class NodeLoop:
         if meta is not None:
             self._log.info("snapshot saved", index=meta.index, term=meta.term)
             parts.effects.compact(meta)
+        parts.backups.on_saved(saved.error)
 
     def _on_received(self, parts: Parts, received: Received) -> None:
         message = parts.snapshots.to_message(received)
@@ -208,6 +214,8 @@ class NodeLoop:
                 parts.desk.request(identity, frame)
             elif isinstance(frame, Hello):
                 parts.desk.hello(identity, frame)
+            elif isinstance(frame, BackupRequest | Fetch):
+                parts.backups.on_frame(identity, frame)
             else:
                 parts.upkeep.watching.on_frame(identity, frame)
         return len(messages)

@@ -9,6 +9,7 @@ from typing import Any
 import zmq
 
 from metastore.engines.contract import RaftLog, RaftStatus, Store
+from metastore.node.backups import Backups
 from metastore.node.disk import DiskThread
 from metastore.node.effects import Effects
 from metastore.node.lost_tail import LostTail
@@ -52,6 +53,7 @@ class Parts:
     context: zmq.Context[Any]
     logger: Any
     lost_tail: LostTail
+    backups: Backups
     malformed: dict[int, int] = field(default_factory=dict)  # refused messages by peer
 
     def start(self) -> None:
@@ -105,5 +107,6 @@ class Parts:
         if finished:  # else the log, or the database that it shares with the store, is in use
             self.raft_log.close()
             self.store.close()
+            self.backups.close()
         self.inbox.close()  # after every thread that reports through it
         self.context.term()

@@ -101,7 +101,20 @@ class SnapshotKeeper:
         is_due = grown >= self._entries_max or self._bytes_since >= self._bytes_max
         if not is_due and not self._is_missing:
             return
-        self._attempted_index = index
+        self._save()
+
+    def save_now(self) -> SnapshotMeta | None:
+        """For a backup: starts a snapshot of what is applied, unless one is being written; `Saved`
+        follows. If there is one of just that, answers with it instead."""
+        latest = self._store.latest_snapshot()
+        if latest is not None and latest.index == self._store.last_applied:
+            return latest
+        if self._saving is None:
+            self._save()
+        return None
+
+    def _save(self) -> None:
+        self._attempted_index = self._store.last_applied
         self._bytes_since = 0
         self._is_missing = False
         self._saving = self._store.save_snapshot(lambda error: self._report(Saved(error)))

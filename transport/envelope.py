@@ -9,7 +9,8 @@ raises Malformed, never anything else, whatever the bytes.
     RESULTS  node    [v, 2, id, results]
     ERROR    node    [v, 9, id, code, message, leader_id]
 
-The frames of watches are in watch_frames.py; they are told apart here.
+The frames of watches are in watch_frames.py, those of backups in backup_frames.py. They are told
+apart here, but for the answers to backups, which no client but a backup's waits for.
 """
 
 import struct
@@ -17,6 +18,10 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
+from metastore.transport.backup_frames import (
+    ClientBackupFrame,
+    decode_client_backup_frame,
+)
 from metastore.transport.errors import Malformed
 from metastore.transport.framing import PROTOCOL_VERSION as PROTOCOL_VERSION
 from metastore.transport.framing import REQUEST_ID_MAX as REQUEST_ID_MAX
@@ -75,7 +80,7 @@ class Error(NamedTuple):
     leader_id: int
 
 
-ClientFrame: TypeAlias = Hello | Request | ClientWatchFrame
+ClientFrame: TypeAlias = Hello | Request | ClientWatchFrame | ClientBackupFrame
 NodeFrame: TypeAlias = Welcome | Results | Error | NodeWatchFrame
 
 # The two frames of the hot path are packed by hand, as the msgpack that they are: a fixed array,
@@ -162,9 +167,9 @@ def decode_client_frame(data: bytes) -> ClientFrame:
     if kind == Kind.HELLO:
         check_shape(fields, (int,))
         return Hello(request_id, fields[3])
-    watch_frame = decode_client_watch_frame(fields)
-    if watch_frame is not None:
-        return watch_frame
+    frame = decode_client_watch_frame(fields) or decode_client_backup_frame(fields)
+    if frame is not None:
+        return frame
     raise Malformed(f"unknown kind {kind}", request_id)
 
 

@@ -1,7 +1,7 @@
 """What every frame between clients and nodes has in common: its version, kind and request id.
 
-Reading order 8. Below envelope.py and watch_frames.py, which know the frames themselves; whoever
-uses frames imports those. Decoding raises Malformed, never anything else.
+Reading order 8. Below envelope.py, watch_frames.py and backup_frames.py, which know the frames
+themselves; whoever uses frames imports those. Decoding raises Malformed, never anything else.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,8 @@ class Kind(IntEnum):
     CREDIT = 4  # and EVENTS, what is paid for with it
     CANCEL = 5  # and CANCELED, from a node
     PROGRESS = 6
+    BACKUP = 7
+    FETCH = 8
     ERROR = 9
 
 

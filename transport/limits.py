@@ -38,6 +38,9 @@ SNAPSHOT_SILENCE_MS = 1_000  # without an answer, the sender offers again
 SNAPSHOT_STALL_MS = 15_000  # without progress, the sender gives up
 SNAPSHOT_CLOSE_MS = 5_000  # a stopping node does not wait longer for work on a file
 
+# Backups.
+BACKUP_PIECE_BYTES_MAX = 256 << 10
+
 # Connections.
 RECONNECT_MS = 20
 RECONNECT_MS_MAX = 500
@@ -62,4 +65,7 @@ invariant(
 )
 invariant(
     SNAPSHOT_META_BYTES_MAX < SNAPSHOT_CHUNK_BYTES, "the frame limit of a chunk covers an offer"
+)
+invariant(
+    BACKUP_PIECE_BYTES_MAX < ANSWER_FRAME_BYTES_MAX, "a piece of a backup fits what a client takes"
 )

@@ -1,7 +1,7 @@
 """The `metastore` command: its subcommands by name, and what its exit codes mean.
 
 Reading order 1 of the commands. Imports a subcommand only when it is used, so that --help is quick
-and only `serve` ever loads the node.
+and only `serve` and the offline tools ever load the node.
 """
 
 import contextlib
@@ -32,6 +32,10 @@ SUBCOMMANDS = {
     "status": Entry("status", "status", "Show every node of the cluster."),
     "load": Entry("load", "load", "Store keys and values from a file of JSON lines."),
     "dump": Entry("dump", "dump", "Print keys and values as JSON lines."),
+    "backup": Entry("backup", "backup", "Write everything a running cluster holds to a file."),
+    "restore": Entry("restore", "restore", "Make a member of a new cluster from a backup."),
+    "verify": Entry("verify", "verify", "Check a stopped node's data directory, or a backup."),
+    "inspect": Entry("inspection", "inspect", "Show what a stopped node has on its disk."),
 }
 
 

@@ -1,0 +1,151 @@
+"""From a backup to the data directory of one member of a new cluster.
+
+Reading order 8 of the offline tools. The same file gives every member the same state. It is a new
+cluster: another id, so that nothing of the old one takes it for its own; a log that begins where
+the old one cannot have been; revisions that went on, so that whoever remembers one of the old
+cluster is told that it is compacted, instead of being shown another history under the same number.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from metastore.engines.contract import RaftLog, SnapshotMeta, Store
+from metastore.engines.files import Files
+from metastore.engines.memory.records import MemoryRecords
+from metastore.engines.sessions import REPLY_FACT, SESSION_FACT
+from metastore.engines.snapshot_format import (
+    Fact,
+    SnapshotHeader,
+    SnapshotReader,
+    verify,
+    write_snapshot,
+)
+from metastore.engines.state import State
+from metastore.node.identity import Identity, new_data_directory
+from metastore.node.offline.directory import LOG_FOLDERS
+from metastore.node.offline.reading import Progress, ReadingFiles
+from metastore.node.raft.model import NO_NODE, ConfigurationState
+from metastore.node.recovery import encode_configuration
+
+BUMP_REVISION = 1_000_000
+REVISION_MAX = (1 << 63) - 1
+_RESTORED = "restored.state"  # in the data directory, until the store has taken it in
+
+
+class Refused(Exception):
+    """Nothing was restored: what was asked for makes no member of a cluster."""
+
+
+class Restored(NamedTuple):
+    meta: SnapshotMeta
+    revision: int
+    key_count: int
+
+
+def new_identity(cluster_id: int, node_id: int, engine: str) -> Identity:
+    """Of a node that has not started yet, and yet has a log that it must not lose."""
+    return Identity(cluster_id, node_id, engine, has_log=True)
+
+
+def restore(
+    backup: Path,
+    data_dir: Path,
+    identity: Identity,
+    voters: tuple[int, ...],
+    progress: Progress,
+    *,
+    bump_revision: int = BUMP_REVISION,
+) -> Restored:
+    """Fills a new data directory for the node that `identity` names. Raises Refused, StorageDamaged
+    (the backup is not whole), StorageFailed, EngineMissing, OSError, and what new_data_directory
+    raises; the directory is as it was before then."""
+    if identity.node_id not in voters:
+        listed = ", ".join(map(str, voters))
+        raise Refused(f"node {identity.node_id} is none of the members ({listed})")
+    before = verify(backup, ReadingFiles(progress))
+    if before.revision + bump_revision > REVISION_MAX:
+        raise Refused(f"revision {before.revision} + {bump_revision} does not fit 64 bits")
+    header = _new_header(before, voters, bump_revision)
+    with new_data_directory(data_dir, identity):
+        raised = data_dir / _RESTORED
+        _write_raised(backup, raised, header, progress)
+        with _opened(data_dir, identity) as (store, log):
+            log.recover()
+            store.prepare_snapshot(header.meta, raised)
+            store.install_snapshot(header.meta, raised)
+            log.append((), (header.meta.term, NO_NODE, header.meta.index), header.meta)
+            log.sync()
+            return Restored(header.meta, store.revision, store.key_count)
+
+
+def _new_header(
+    before: SnapshotHeader, voters: tuple[int, ...], bump_revision: int
+) -> SnapshotHeader:
+    # Of indexes as of revisions: the old cluster may have gone on after the backup. Lease ids are
+    # made from indexes, and one that was given out is not given to somebody else. And a member that
+    # was started on an empty directory by mistake does not seem to have this beginning.
+    index = before.meta.index + bump_revision
+    configuration = encode_configuration(ConfigurationState(voters=tuple(sorted(voters))))
+    meta = SnapshotMeta(index, before.meta.term + 1, configuration)
+    revision = before.revision + bump_revision
+    return SnapshotHeader(meta, revision, compacted_revision=revision)
+
+
+def _write_raised(backup: Path, raised: Path, header: SnapshotHeader, progress: Progress) -> None:
+    """Streams. Of every key only the newest version is left, since all else is compacted."""
+    with SnapshotReader(backup, ReadingFiles(progress)) as reader:
+
+        def no_order() -> Iterator[tuple[int, list[bytes]]]:
+            for _ in reader.order():
+                pass  # of revisions that are compacted now
+            yield from ()
+
+        facts = _facts(reader, header)
+        write_snapshot(raised, Files(), header, reader.versions(), no_order(), facts)
+
+
+def _facts(reader: SnapshotReader, header: SnapshotHeader) -> Iterator[Fact]:
+    """Without sessions: their clients' writes went to another history. Leases begin anew."""
+    kept = [f for f in reader.facts() if not f[0].startswith((SESSION_FACT, REPLY_FACT))]
+    state = State(MemoryRecords(), kept)
+    state.keys.revision = header.revision
+    state.keys.compacted_revision = header.compacted_revision
+    for lease in state.leases.ids():
+        if (found := state.leases.get(lease)) is not None:
+            found.remaining_s = 0
+    for alarm in state.alarms.as_tuple():
+        state.alarms.change(alarm, False)  # the new leader sees for itself
+    yield from state.all_facts()
+
+
+@contextmanager
+def _opened(data_dir: Path, identity: Identity) -> Iterator[tuple[Store, RaftLog]]:
+    folder = data_dir / LOG_FOLDERS[identity.engine]
+    if identity.engine == "rocksdb":
+        from metastore.engines.rocksdb.store import RocksStore
+
+        database = RocksStore(folder, node_id=identity.node_id)
+        try:
+            yield database, database.raft_log
+        finally:
+            database.close()
+        return
+    from metastore.engines.memory.store import MemoryStore
+    from metastore.engines.memory.wal import WriteAheadLog
+
+    store, log = (
+        MemoryStore(data_dir / "snapshots", node_id=identity.node_id),
+        WriteAheadLog(folder),
+    )
+    try:
+        yield store, log
+    finally:
+        log.close()
+        store.close()
+
+
+def check_backup(path: Path, progress: Progress) -> SnapshotHeader:
+    """Reads a whole backup. Raises StorageDamaged, OSError."""
+    return verify(path, ReadingFiles(progress))
