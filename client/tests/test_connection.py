@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 from metastore.client.calls import Call
-from metastore.client.connection import FRAMES_MAX, Connection
-from metastore.transport import schema
+from metastore.client.connection import FRAMES_MAX, SILENCE_S_MAX, Connection
+from metastore.transport import schema, watch_frames
 from metastore.transport.envelope import ReadLevel
 
 PUT = [schema.put(b"a", b"1")]
@@ -33,3 +33,15 @@ def test_a_message_holds_a_bounded_number_of_frames(cluster: Any) -> None:
     node.wait_for(lambda: len(node.requests) == FRAMES_MAX + 1)
     connection.close()
     assert node.frames_of_messages == [FRAMES_MAX, 1]
+
+
+def test_a_frame_that_no_answer_is_owed_for_does_not_make_the_node_look_silent(
+    cluster: Any,
+) -> None:
+    node = cluster.leader
+    connection = Connection(cluster.context, node.client_address)
+    connection.queue_notice(watch_frames.encode_credit(1, 8))
+    connection.send_queued()
+    node.wait_for(lambda: len(node.watch_frames) > 0)
+    assert not connection.is_silent(time.monotonic() + 2 * SILENCE_S_MAX)
+    connection.close()

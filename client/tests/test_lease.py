@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from metastore.client import Client, InvalidRequest, Lease, LeaseLost, Unavailable, lease
+from metastore.client import (
+    Client,
+    InvalidRequest,
+    Lease,
+    LeaseLost,
+    Unavailable,
+    coordination,
+    lease,
+)
 from metastore.client.calls import Call
 from metastore.transport import schema
 from metastore.transport.envelope import ReadLevel
@@ -204,6 +212,19 @@ def test_a_client_grants_renews_and_revokes(cluster: Any) -> None:
             assert client.time_to_live(granted, keys=True).keys == (b"a",)
         assert client.lease(1, 77, keep_alive=False).id == 77
     assert cluster.data[b"a"][5] == 5
+
+
+def test_a_new_lease_counts_from_before_it_was_asked_for(
+    cluster: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grant_late(operation: Any) -> Any:
+        clock.now += 4
+        return [0, 1, 5, 30]
+
+    monkeypatch.setattr(coordination, "time", clock)
+    cluster.answers[schema.Op.LEASE_GRANT] = grant_late
+    with Client(cluster.leader.client_address) as client:
+        assert client.lease(30, keep_alive=False).remaining() == 26
 
 
 def test_closing_the_client_ends_its_leases_visibly(cluster: Any) -> None:

@@ -167,6 +167,14 @@ def test_fragments_come_together_whatever_comes_in_between(cluster: Any) -> None
         assert [len(next(revisions).events) for _ in range(2)] == [1, 2]
 
 
+def test_a_sign_of_progress_between_fragments_does_not_pass_over_what_they_hold() -> None:
+    stream = streams.Stream(b"a", b"z", 4, 0)
+    events = watch_frames.encode_event_list([put(b"b", 4), put(b"c", 5)])
+    stream.on_events(watch_frames.Events(1, 4, events, True))
+    stream.on_events(watch_frames.Events(1, 4, b"", False))
+    assert stream.next_revision == 4
+
+
 def test_fragments_of_a_broken_connection_are_sent_anew_and_not_doubled(cluster: Any) -> None:
     node = cluster.leader
     with client_of(node) as client, client.watch("a", "z", start_revision=4) as watch:
