@@ -42,6 +42,12 @@ class OverlaidFamily:
         written = self._written_between(start, end, reverse)
         return _laid_over(stored, written, reverse) if written else stored
 
+    def count(self, start: bytes, end: bytes | None) -> int:
+        """How many rows there are."""
+        if self._written_between(start, end, False):
+            return sum(1 for _ in self.rows(start, end))
+        return self._driver.count(self.name, start, end)
+
     def take(self) -> list[Write]:
         """What the batch has to write to this family; the overlay is empty from here on."""
         writes = list(zip(repeat(self.name), self._written, self._written.values()))

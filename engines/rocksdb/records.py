@@ -96,7 +96,7 @@ class RocksRecords:
     def count(self, start: bytes, end: bytes | None) -> int:
         if end is None and start <= b"\x00":
             return self._live_keys
-        return sum(1 for _ in self._current.rows(start, end))
+        return self._current.count(start, end)
 
     def select(self, start: bytes, end: bytes | None, limit: int) -> list[KeyValue]:
         rows = self._current.rows(start, end)

@@ -104,6 +104,9 @@ class RocksdbModuleDriver(FailStop):
             self._iterators.add(rows)
         return rows
 
+    def count(self, family: str, start: bytes, end: bytes | None) -> int:
+        return sum(1 for _ in self.iterate(family, start, end))
+
     def write(self, batch: Sequence[Write], *, wal: bool = True) -> None:
         """Always through the WAL: without it nothing here could make the batch durable."""
         self._refuse_if_failed()

@@ -4,6 +4,7 @@ Reading order 15 of the engines. tests/test_rocksdb_traps.py has what the bindin
 would not expect; what is odd here is there, by name.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
@@ -99,6 +100,22 @@ class RocksdictDriver(FailStop):
             self._iterators.add(rows)
         return rows
 
+    def count(self, family: str, start: bytes, end: bytes | None) -> int:
+        if end is not None and end <= start:
+            return 0
+        options = ReadOptions()
+        if end is not None:
+            options.set_iterate_upper_bound(end)
+        try:
+            table = self._tables[family]
+            # Three times as fast as `iter`, but it ends at a bad block as if nothing followed.
+            counted = deque(enumerate(table.keys(from_key=start, read_opt=options), 1), maxlen=1)
+            count, last = counted[0] if counted else (0, start)
+            _check_end(table.iter(options), last)
+        except Exception as error:
+            raise self._not_read(family, error) from error
+        return count
+
     def write(self, batch: Sequence[Write], *, wal: bool = True) -> None:
         self._refuse_if_failed()
         try:
@@ -177,6 +194,14 @@ class RocksdictDriver(FailStop):
         self._tables.clear()
         self._handles.clear()
         self._database.close()
+
+
+def _check_end(iterator: Any, last: bytes) -> None:
+    """Raises the error that stands behind the row `last`, if it only seems to be the last one."""
+    iterator.seek(last)
+    if iterator.valid():
+        iterator.next()
+    iterator.status()
 
 
 def _rows(iterator: Any, _options: Any, start: bytes, reverse: bool, path: Path) -> Iterator[Row]:

@@ -34,6 +34,7 @@ def test_ranges_are_half_open_in_both_directions(
     wanted = [row for row in ROWS if row[0] >= start and (end is None or row[0] < end)]
     assert list(driver.iterate(LOG, start, end)) == wanted
     assert list(driver.iterate(LOG, start, end, reverse=True)) == wanted[::-1]
+    assert driver.count(LOG, start, end) == len(wanted)
 
 
 def test_a_scan_sees_the_moment_at_which_it_was_made(driver: Driver) -> None:
@@ -211,6 +212,8 @@ def test_a_bad_block_ends_a_scan_with_an_error_and_keeps_no_lock(tmp_path: Path,
             list(driver.iterate(LOG, b"", None))
         with pytest.raises(StorageDamaged, match="Corruption"):
             list(driver.iterate(LOG, b"", None, reverse=True))
+        with pytest.raises(StorageDamaged, match="Corruption"):
+            driver.count(LOG, b"", None)
     with opened(tmp_path / "checkpoint", name):
         assert kept.value.__traceback__ is not None
 
