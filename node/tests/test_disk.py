@@ -160,3 +160,14 @@ def test_the_loop_can_submit_while_an_idle_log_is_synced() -> None:
     assert not submitting.is_alive()
     log.may_sync.set()
     assert disk.close(10)
+
+
+def test_a_commit_index_beyond_a_log_that_lost_its_end_is_not_forgotten() -> None:  # A4
+    log = RecordingLog()
+    disk, reports = started(log)
+    disk.submit(Append(StorageAppend(hard_state=HardState(3, 0, 2)), committed_once=9))
+    disk.submit(Append(StorageAppend(hard_state=HardState(4, 0, 12)), committed_once=9))
+    disk.close(10)
+    written = [call for call in log.calls if call.startswith("append")]
+    assert written == ["append [] (3, 0, 9)", "append [] (4, 0, 12)"]
+    assert reports.get(timeout=10)

@@ -79,5 +79,40 @@ def test_a_message_that_a_node_with_a_lost_tail_refuses_does_not_reach_the_core(
 
 
 class Refusing:
+    """Stands in for a LostTail of which nothing gets through to the core."""
+
+    is_missing, committed_once, ticks = True, 9, 0
+
     def refuses(self, message: object) -> bool:
         return True
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+
+def test_the_core_of_such_a_node_gets_no_ticks(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:  # A4
+    parts, tail = parts_of(loop), Refusing()
+    monkeypatch.setattr(parts, "lost_tail", tail)
+    monkeypatch.setattr(parts.core, "tick", lambda: pytest.fail("the core was told the time"))
+    loop._tick_if_due(parts)
+    assert tail.ticks > 0
+    loop.request_stop()
+    monkeypatch.undo()
+    assert loop.run() is ExitCode.OK
+
+
+def test_requests_that_have_arrived_come_before_what_the_node_proposes_itself(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a node that was paused would let a lease expire whose renewal lies in its socket."""
+    parts, order = parts_of(loop), []
+    parts.start()
+    desk, housekeeping = type(parts.desk), type(parts.upkeep.housekeeping)
+    monkeypatch.setattr(desk, "flush", lambda _: order.append("requests"))
+    monkeypatch.setattr(housekeeping, "on_tick", lambda _: order.append("own"))
+    loop._turn(parts)
+    assert order == ["requests", "own"]
+    monkeypatch.undo()
+    loop._close(parts)

@@ -2,6 +2,7 @@
 again."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,11 @@ def test_it_votes_and_stands_again_once_it_has_committed_as_far(node: Runtime) -
 def test_a_restart_before_that_does_not_make_it_forget(
     node: Runtime, settings: Settings, tmp_path: Path
 ) -> None:
-    node.step(append([normal(3, put(b"b"))], commit=2, prev=2))
+    node.step(replace(append([normal(3, put(b"b"))], commit=2, prev=2), term=3))
     node.settle()
     node.log.close()
     found = WriteAheadLog(tmp_path / "wal").recover()
+    assert found.hard_state[0] == 3, "term, vote and commit index were written anew"
     assert found.committed_once == COMMITTED
 
 

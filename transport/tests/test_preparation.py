@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metastore.transport import limits
+from metastore.transport import limits, snapshot_sender
 from metastore.transport.chunks import SnapshotSender
 from metastore.transport.errors import Malformed
 
@@ -131,6 +131,8 @@ def test_a_sender_that_stops_does_not_open_a_socket_for_a_file_that_comes_late(
     sender: SnapshotSender, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "SNAPSHOT_CLOSE_MS", 1)
+    opened: list[object] = []
+    monkeypatch.setattr(snapshot_sender, "open_dealer", lambda *a, **k: opened.append(a))
     go_on = threading.Event()
 
     def write() -> Path:
@@ -141,3 +143,4 @@ def test_a_sender_that_stops_does_not_open_a_socket_for_a_file_that_comes_late(
     sender.close()  # returns although the file is not there
     go_on.set()
     assert outcome.wait() == (False, "stopped")
+    assert opened == []
