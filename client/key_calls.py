@@ -3,7 +3,9 @@
 Reading order 21 of the client: one half of Client. Words become operations in ops.py.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from metastore.client import ops
 from metastore.client.caller import Caller
@@ -30,6 +32,7 @@ from metastore.client.results import (
     RangeResult,
     TxnResult,
 )
+from metastore.client.running import run_each
 from metastore.transport.schema import Operation
 
 
@@ -123,7 +126,12 @@ class KeyCalls(Caller):
         """The keys of [key, range_end) in order, in pages, all as of one revision: the given one,
         or the newest as of the first page. Raises Compacted if it is compacted meanwhile."""
         start, end = to_bytes(key, "key"), to_bytes(range_end, "range end")
-        return scan_pages(self, start, end, revision=revision, keys_only=keys_only, level=level)
+
+        async def read(*arguments: bytes, **options: Any) -> RangeResult:
+            return self.range(*arguments, **options)
+
+        pages = scan_pages(read, start, end, revision=revision, keys_only=keys_only, level=level)
+        return itertools.chain.from_iterable(run_each(pages))
 
     def delete(
         self, key: str | bytes, *, prev_kv: bool = False, timeout_s: float | None = None

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from metastore.client.contention import Holder
 from metastore.client.errors import OutcomeUnknown, Unavailable
 from metastore.client.lease import Lease
+from metastore.client.running import run
+from metastore.client.steps import BlockingSteps
 
 if TYPE_CHECKING:
     from metastore.client.coordination import Coordination
@@ -22,31 +24,10 @@ if TYPE_CHECKING:
 LOCK_TTL_S = 10
 
 
-class Lock:
-    """A lock by name; `with client.lock("name") as lock: ...`. See the module for what it cannot
-    do. One object stands for one holder; it is not reentrant. Excludes etcd's clients, too."""
+class Held:
+    """What the locks of threads and of asyncio can say about themselves."""
 
-    def __init__(
-        self,
-        client: "Coordination",
-        name: str | bytes,
-        *,
-        ttl_s: int = LOCK_TTL_S,
-        lease: Lease | None = None,
-    ) -> None:
-        """ttl_s: seconds until another one gets it when this process is gone. lease: hold it with
-        this one instead of one of its own."""
-        self._holder = Holder(client, name, ttl_s, lease)
-
-    def acquire(self, timeout_s: float | None = None) -> bool:
-        """Waits for its turn, at most `timeout_s` seconds; False if it did not come. Raises
-        LeaseLost if our lease ended while we waited."""
-        return self._holder.obtain(b"", timeout_s)
-
-    def release(self) -> None:
-        """Raises LeaseLost if it was lost while it was held: the work done under it may have met
-        another's. Unavailable, OutcomeUnknown: the next one gets it when the lease has ended."""
-        self._holder.let_go()
+    _holder: Holder
 
     @property
     def is_held(self) -> bool:
@@ -68,6 +49,33 @@ class Lock:
     def check(self) -> None:
         """Raises LeaseLost if the lock may be another's by now."""
         self._holder.check()
+
+
+class Lock(Held):
+    """A lock by name; `with client.lock("name") as lock: ...`. See the module for what it cannot
+    do. One object stands for one holder; it is not reentrant. Excludes etcd's clients, too."""
+
+    def __init__(
+        self,
+        client: "Coordination",
+        name: str | bytes,
+        *,
+        ttl_s: int = LOCK_TTL_S,
+        lease: Lease | None = None,
+    ) -> None:
+        """ttl_s: seconds until another one gets it when this process is gone. lease: hold it with
+        this one instead of one of its own."""
+        self._holder = Holder(BlockingSteps(client), name, ttl_s, lease)
+
+    def acquire(self, timeout_s: float | None = None) -> bool:
+        """Waits for its turn, at most `timeout_s` seconds; False if it did not come. Raises
+        LeaseLost if our lease ended while we waited."""
+        return run(self._holder.obtain(b"", timeout_s))
+
+    def release(self) -> None:
+        """Raises LeaseLost if it was lost while it was held: the work done under it may have met
+        another's. Unavailable, OutcomeUnknown: the next one gets it when the lease has ended."""
+        run(self._holder.let_go())
 
     def __enter__(self) -> "Lock":
         self.acquire()

@@ -3,8 +3,8 @@
 Reading order 13 of the client.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
 
 from metastore.client.errors import AnswerTooLarge, Compacted
 from metastore.client.results import KeyValue, RangeResult
@@ -15,28 +15,18 @@ PAGE_KEYS_MAX = 2000
 KEY_OVERHEAD_BYTES = 32  # of revisions and framing
 
 
-class Ranger(Protocol):
-    def range(
-        self,
-        key: bytes,
-        range_end: bytes,
-        *,
-        limit: int,
-        revision: int,
-        keys_only: bool,
-        no_count: bool,
-        level: str,
-    ) -> RangeResult: ...
+# Reads one page: (key, range_end) and the options of Client.range.
+ReadPage = Callable[..., Coroutine[Any, Any, RangeResult]]
 
 
-def scan_pages(
-    client: Ranger, key: bytes, range_end: bytes, *, revision: int, keys_only: bool, level: str
-) -> Iterator[KeyValue]:
+async def scan_pages(
+    read: ReadPage, key: bytes, range_end: bytes, *, revision: int, keys_only: bool, level: str
+) -> AsyncGenerator[tuple[KeyValue, ...], None]:
     """Every key of [key, range_end) in order. The first page fixes the revision of the others."""
     limit = PAGE_KEYS_FIRST
     while True:
         try:
-            page = client.range(
+            page = await read(
                 key,
                 range_end,
                 limit=limit,
@@ -53,7 +43,7 @@ def scan_pages(
         except Compacted as error:
             text = f"revision {revision}, as of which the keys are read, was compacted meanwhile"
             raise Compacted(f"{text}; begin again", error.revision) from None
-        yield from page.items
+        yield page.items
         if not page.more or not page.items:
             return
         revision = revision or page.revision

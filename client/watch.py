@@ -7,8 +7,9 @@ some thread waits on the client, and no more is sent than was read.
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 from metastore.client.driver import Driver
 from metastore.client.errors import InvalidRequest, Unavailable
 from metastore.client.results import KeyValue
+from metastore.client.running import run, run_each
 from metastore.client.streams import Batch, Stream
 from metastore.transport.watch_frames import WatchEvent, WatchFlag
 
@@ -42,17 +44,11 @@ class Revision:
     events: tuple[Event, ...]
 
 
-class Watch:
-    """An iterator over events that ends when the watch is closed, and a context that closes it.
+class Reader(ABC):
+    """What the watches of threads and of asyncio share: from batches to events and revisions."""
 
-    Raises Compacted when what comes next is gone before it was read; InvalidRequest, Unavailable
-    (the client was closed). `trouble` says why no node serves the watch at the moment, "" if one
-    does. For one reading thread; any thread may close it.
-    """
-
-    def __init__(self, driver: Driver, stream: Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.revision = max(0, stream.next_revision - 1)  # everything up to it has been read
-        self._driver = driver
         self._stream = stream
         self._unread: deque[Event] = deque()
         self._batch_revision = 0  # of the batch that `_unread` is from
@@ -61,11 +57,14 @@ class Watch:
     def trouble(self) -> str:
         return "" if self._stream.is_answered else self._stream.trouble
 
-    def get(self, timeout_s: float | None = None) -> Event | None:
-        """The next event; None if none comes within `timeout_s` seconds, or the watch is closed."""
+    @abstractmethod
+    async def _next_batch_or_none(self, deadline: float) -> Batch | None:
+        """None at the deadline (of time.monotonic()), or when the watch is closed."""
+
+    async def _next_event_or_none(self, timeout_s: float | None) -> Event | None:
         deadline = time.monotonic() + (FOREVER_S if timeout_s is None else timeout_s)
         while not self._unread:
-            batch = self._next_batch_or_none(deadline)
+            batch = await self._next_batch_or_none(deadline)
             if batch is None:
                 return None
             self._take_in(batch)
@@ -73,20 +72,50 @@ class Watch:
         self.revision = event.item.mod_revision - 1 if self._unread else self._batch_revision
         return event
 
-    def revisions(self) -> Iterator[Revision]:
-        """The changes revision by revision, and the signs of progress if asked for."""
+    async def _next_revisions(self) -> AsyncGenerator[Revision, None]:
         while True:
             for revision, events in groupby(self._drain(), lambda e: e.item.mod_revision):
                 self.revision = revision
                 yield Revision(revision, tuple(events))
             if self._batch_revision > self.revision:
                 self.revision = self._batch_revision
-            batch = self._next_batch_or_none(math.inf)
+            batch = await self._next_batch_or_none(math.inf)
             if batch is None:
                 return
             self._take_in(batch)
             if not batch.events:
                 yield Revision(batch.revision, ())
+
+    def _drain(self) -> Iterator[Event]:
+        while self._unread:
+            yield self._unread.popleft()
+
+    def _take_in(self, batch: Batch) -> None:
+        self._unread.extend(map(_to_event, batch.events))
+        self._batch_revision = batch.revision
+        if not batch.events:
+            self.revision = batch.revision
+
+
+class Watch(Reader):
+    """An iterator over events that ends when the watch is closed, and a context that closes it.
+
+    Raises Compacted when what comes next is gone before it was read; InvalidRequest, Unavailable
+    (the client was closed). `trouble` says why no node serves the watch at the moment, "" if one
+    does. For one reading thread; any thread may close it.
+    """
+
+    def __init__(self, driver: Driver, stream: Stream) -> None:
+        super().__init__(stream)
+        self._driver = driver
+
+    def get(self, timeout_s: float | None = None) -> Event | None:
+        """The next event; None if none comes within `timeout_s` seconds, or the watch is closed."""
+        return run(self._next_event_or_none(timeout_s))
+
+    def revisions(self) -> Iterator[Revision]:
+        """The changes revision by revision, and the signs of progress if asked for."""
+        return run_each(self._next_revisions())
 
     def ask_progress(self) -> None:
         """Asks for a sign of progress; it comes after all events that were under way, through
@@ -112,18 +141,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _drain(self) -> Iterator[Event]:
-        while self._unread:
-            yield self._unread.popleft()
-
-    def _take_in(self, batch: Batch) -> None:
-        self._unread.extend(map(_to_event, batch.events))
-        self._batch_revision = batch.revision
-        if not batch.events:
-            self.revision = batch.revision
-
-    def _next_batch_or_none(self, deadline: float) -> Batch | None:
-        """None at the deadline, or when the watch is closed."""
+    async def _next_batch_or_none(self, deadline: float) -> Batch | None:
         stream = self._stream
         limit = min(deadline, time.monotonic() + FOREVER_S)
         while not stream.is_closed:
