@@ -56,7 +56,17 @@ def restore_everywhere(cluster: NodeProcesses, file: Path, engine: str) -> None:
 def contents(endpoints: str | Sequence[str], **options: bool) -> list[tuple[bytes, bytes, int]]:
     level = "local" if options else "linearizable"
     with Client(endpoints, **options) as client:
-        return [(kv.key, kv.value, kv.mod_revision) for kv in client.scan(b"\0", b"\0", level=level)]
+        items = client.scan(b"\0", b"\0", level=level)
+        return [(kv.key, kv.value, kv.mod_revision) for kv in items]
+
+
+def the_past_is_compacted(client: Client, *revisions: int) -> None:
+    for revision in revisions:
+        watch = client.watch("key/", prefix=True, start_revision=revision)
+        with pytest.raises(Compacted):
+            watch.get(timeout_s=10)
+        with pytest.raises(Compacted):
+            client.get("key/00", revision=revision)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +97,7 @@ def test_a_restored_cluster_has_the_data_of_the_backup_and_revisions_of_its_own(
     new.leader()
     assert contents(new.endpoints) == expected
     with new.client() as client:
-        for revision in (1, at_backup, newest_of_old):
-            watch = client.watch("key/", prefix=True, start_revision=revision)
-            with pytest.raises(Compacted):
-                watch.get(timeout_s=10)
-            with pytest.raises(Compacted):
-                client.get("key/00", revision=revision)
+        the_past_is_compacted(client, 1, at_backup, newest_of_old)
         left = client.time_to_live(77, keys=True)
         assert left.keys == (b"leased",)
         assert 3500 < left.ttl_s <= 3600

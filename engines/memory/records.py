@@ -8,7 +8,7 @@ more, and the order of two steps in `put` and `delete` is what makes that right.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 
 from metastore.engines.memory.key_order import KeyOrder
@@ -161,7 +161,11 @@ class MemoryRecords:
             self._first = 0
 
     def versions(self) -> Iterator[Sequence[KeyValue]]:
-        return self.freeze(self._changes[-1][MOD] if self._changes else 0).versions()
+        if self._changes:
+            return self.freeze(self._changes[-1][MOD]).versions()
+        # All of it is older than the compaction: a store that was restored from a backup.
+        newest = max(map(_mod, chain(self._live.values(), *self._past.values())), default=0)
+        return self.freeze(newest).versions()
 
     def freeze(self, revision: int) -> "FrozenRecords":
         """The state as of now, `revision` being the newest; costs a list of the keys. Right as long

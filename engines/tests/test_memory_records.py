@@ -149,3 +149,10 @@ def test_forgotten_changes_are_freed() -> None:
     while not records.compact(101, 7)[0]:
         assert len(records._changes) <= 2 * sum(1 for _ in records.changes(0, 200)) + 7
     assert len(records._changes) == 1
+
+
+def test_versions_that_are_all_older_than_the_compaction_are_walked() -> None:
+    """As in a store that was restored: there is no change left, and yet there are keys."""
+    versions = [[(b"a", b"1", 2, 2, 1, 0)], [(b"b", b"1", 3, 3, 1, 0)]]
+    records = MemoryRecords(versions, (), compacted=9)
+    assert [list(of_key) for of_key in records.versions()] == versions

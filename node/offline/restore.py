@@ -71,7 +71,7 @@ def restore(
     with new_data_directory(data_dir, identity):
         raised = data_dir / _RESTORED
         _write_raised(backup, raised, header, progress)
-        with _opened(data_dir, identity) as (store, log):
+        with opened_engine(data_dir, identity) as (store, log):
             log.recover()
             store.prepare_snapshot(header.meta, raised)
             store.install_snapshot(header.meta, raised)
@@ -121,7 +121,9 @@ def _facts(reader: SnapshotReader, header: SnapshotHeader) -> Iterator[Fact]:
 
 
 @contextmanager
-def _opened(data_dir: Path, identity: Identity) -> Iterator[tuple[Store, RaftLog]]:
+def opened_engine(data_dir: Path, identity: Identity) -> Iterator[tuple[Store, RaftLog]]:
+    """Of a data directory that is held by the caller. Raises StorageDamaged, StorageFailed,
+    EngineMissing."""
     folder = data_dir / LOG_FOLDERS[identity.engine]
     if identity.engine == "rocksdb":
         from metastore.engines.rocksdb.store import RocksStore

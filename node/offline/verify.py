@@ -99,6 +99,7 @@ def _check_contents(contents: Contents, identity: Identity, progress: Progress) 
         log = contents.log()
         yield from _check_log(log)
     except _BAD as error:
+        log = None
         yield Finding(Verdict.DAMAGED, "log", _said(error))
     saved = SnapshotMeta()
     for snapshot in contents.snapshots():

@@ -96,7 +96,7 @@ def test_the_flags_are_those_of_the_wire() -> None:
         pack(1, 4, 1, 1 << 63),
         pack(1, 5, 1, 1),
         pack(1, 6, 1, 1),
-        pack(1, 7, 1),
+        pack(1, 10, 1),
     ],
 )
 def test_everything_else_from_a_client_is_malformed(frame: bytes) -> None:
