@@ -9,14 +9,22 @@ from node_processes import NodeProcesses
 
 
 @pytest.fixture
-def make_cluster(xprocess: Any, tmp_path: Path) -> Iterator[Callable[..., NodeProcesses]]:
+def engine() -> str:
+    """What the nodes keep their data with; modules marked BOTH_ENGINES get each in turn."""
+    return "memory"
+
+
+@pytest.fixture
+def make_cluster(
+    xprocess: Any, tmp_path: Path, engine: str
+) -> Iterator[Callable[..., NodeProcesses]]:
     """Makes clusters that are stopped at the end; not yet started."""
     made: list[NodeProcesses] = []
 
     def make(count: int = 3, options: tuple[str, ...] = ()) -> NodeProcesses:
         folder = tmp_path / f"{tmp_path.name}-{len(made)}"
         folder.mkdir()
-        made.append(NodeProcesses(xprocess, folder, count, options))
+        made.append(NodeProcesses(xprocess, folder, count, options, engine))
         return made[-1]
 
     yield make

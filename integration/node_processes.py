@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgpack
+import pytest
 import zmq
 from cluster.layout import random_ports
 from xprocess import ProcessStarter
@@ -20,6 +21,8 @@ from metastore.client import Client
 
 DEADLINE_S = 30.0
 LOOPBACK = "127.0.0.1"
+FAULTY_NODE = Path(__file__).with_name("faulty_node.py")
+BOTH_ENGINES = pytest.mark.parametrize("engine", ["memory", "rocksdb"])
 SOCKETS = ("peer", "client", "status", "snapshot")
 
 T = TypeVar("T")
@@ -50,8 +53,9 @@ def ask_status(address: str, method: str = "raft_status", timeout_ms: int = 500)
 
 
 class NodeProcesses:
-    """`ports[node_id][socket name]` is where each node listens; `members` overrides, for one node,
-    how it reaches the peers of the others (through links that can be cut)."""
+    """`ports[node_id][socket name]` is where each node listens; `peer_port_seen_by` overrides, for
+    one node, how it reaches the peers of the others (through links that can be cut); `faults` are
+    arguments of faulty_node.py, for nodes that run on it; `around` goes before a node's command."""
 
     def __init__(
         self,
@@ -59,11 +63,15 @@ class NodeProcesses:
         folder: Path,
         count: int = 3,
         options: Sequence[str] = (),
+        engine: str = "memory",
     ) -> None:
         self._xprocess = xprocess
         self._name = f"{folder.name}-{os.getpid()}"
         self.folder = folder
         self._options = tuple(options)
+        self.engine = engine
+        self.faults: dict[int, Sequence[str]] = {}
+        self.around: dict[int, Sequence[str]] = {}
         # Below the ephemeral range, where an outgoing connection could take one before the node.
         ports = random_ports(count * len(SOCKETS))
         self.ports = {
@@ -91,7 +99,12 @@ class NodeProcesses:
         return Client(self.endpoints, **options)
 
     def command(self, node_id: int) -> list[str]:
-        command = [sys.executable, "-m", "metastore.node", "--node-id", str(node_id)]
+        command = [*self.around.get(node_id, ()), sys.executable]
+        if node_id in self.faults:
+            command += [str(FAULTY_NODE), *self.faults[node_id], "--"]
+        else:
+            command += ["-m", "metastore.node"]
+        command += ["--node-id", str(node_id), "--engine", self.engine]
         command += ["--data-dir", str(self.data_dir(node_id)), "--cluster-id", self.folder.name]
         for name in SOCKETS:
             command += [f"--{name}-bind", self.address(node_id, name)]
