@@ -79,6 +79,7 @@ class NodeProcesses:
             for node_id in range(1, count + 1)
         }
         self.peer_port_seen_by: dict[tuple[int, int], int] = {}
+        self.client_port_shown: dict[int, int] = {}  # to clients, by node: those of links
         self.pids: dict[int, int] = {}
 
     @property
@@ -90,7 +91,15 @@ class NodeProcesses:
 
     @property
     def endpoints(self) -> list[str]:
-        return [self.address(node_id, "client") for node_id in self.node_ids]
+        return [self.shown(node_id, "client") for node_id in self.node_ids]
+
+    def shown(self, node_id: int, name: str) -> str:
+        """Where others find it; its own client address unless clients go through a link."""
+        port = self.client_port_shown.get(node_id) if name == "client" else None
+        return f"tcp://{LOOPBACK}:{port}" if port else self.address(node_id, name)
+
+    def others(self, *node_ids: int) -> list[int]:
+        return [node_id for node_id in self.node_ids if node_id not in node_ids]
 
     def data_dir(self, node_id: int) -> Path:
         return self.folder / f"node-{node_id}"
@@ -110,7 +119,7 @@ class NodeProcesses:
             command += [f"--{name}-bind", self.address(node_id, name)]
         for other in self.node_ids:
             peer = self.peer_port_seen_by.get((node_id, other), self.ports[other]["peer"])
-            rest = [self.address(other, name) for name in SOCKETS[1:]]
+            rest = [self.shown(other, name) for name in SOCKETS[1:]]
             command += ["--member", f"{other}=" + ",".join([f"tcp://{LOOPBACK}:{peer}", *rest])]
         return [*command, *self._options]
 

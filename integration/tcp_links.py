@@ -1,7 +1,8 @@
 """One direction of a network link as a small TCP relay, so that a test can cut it between real
-nodes.
+nodes, or between clients and a node.
 
-Cutting closes the connections and refuses new ones until healed; nothing needs root.
+Cutting closes the connections and refuses new ones until healed. A link can also lose the replies
+only: what goes to the target arrives, what comes back vanishes. Nothing needs root.
 """
 
 import contextlib
@@ -26,6 +27,9 @@ class Link:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._is_cut = False
+        self._loses_replies = False
+        self.lost_bytes = 0  # of replies
+        self._near: set[socket.socket] = set()  # the ends of those who connected
         self._closing = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"link-{self.port}", daemon=True)
@@ -37,9 +41,18 @@ class Link:
             for one in list(self._pairs):
                 self._drop(one)
 
-    def heal(self) -> None:
+    def lose_replies(self) -> None:
+        """From now on; the connections stay as if nothing were."""
         with self._lock:
-            self._is_cut = False
+            self._loses_replies, self.lost_bytes = True, 0
+
+    def heal(self) -> None:
+        """A connection that lost something is of no use any more, and ends."""
+        with self._lock:
+            was_losing, self._is_cut, self._loses_replies = self._loses_replies, False, False
+            if was_losing:
+                for one in list(self._pairs):
+                    self._drop(one)
 
     def close(self) -> None:
         self._closing = True
@@ -68,6 +81,7 @@ class Link:
             except OSError:
                 near.close()
                 return
+            self._near.add(near)
             for one, other in ((near, far), (far, near)):
                 one.setblocking(True)
                 one.settimeout(1)
@@ -81,7 +95,10 @@ class Link:
         try:
             data = source.recv(CHUNK_BYTES)
             if data:
-                target.sendall(data)
+                if self._loses_replies and source not in self._near:
+                    self.lost_bytes += len(data)
+                else:
+                    target.sendall(data)
                 return
         except OSError:
             pass
@@ -92,6 +109,7 @@ class Link:
         for each in (one, other):
             if each is not None:
                 self._pairs.pop(each, None)
+                self._near.discard(each)
                 with contextlib.suppress(KeyError, ValueError):
                     self._selector.unregister(each)
                 each.close()
