@@ -20,7 +20,7 @@ from metastore.client.connection import FAREWELL_MS_MAX, SILENCE_S_MAX, Connecti
 from metastore.client.discovery import Discovery
 from metastore.client.errors import MetastoreError, NotLeader, Unavailable, WrongVersion
 from metastore.client.nodes import Nodes
-from metastore.client.sessions import REPLY_TOO_LARGE, Sessions, why_unknown
+from metastore.client.sessions import Sessions, why_unknown
 from metastore.client.watching import Watching
 from metastore.transport import envelope, schema, watch_frames
 from metastore.transport.envelope import ErrorCode, ReadLevel
@@ -143,7 +143,7 @@ class Router:
             return
         if refusal is None:
             call.finish(results)
-        elif call.is_lost or refusal == REPLY_TOO_LARGE:
+        elif call.is_lost or refusal == schema.REPLY_TOO_LARGE:
             call.fail(verdicts.unknown(why_unknown(refusal)))
         else:
             # Its first and only sending was refused as a whole: it never happened.

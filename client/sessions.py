@@ -21,9 +21,8 @@ OPEN_S_MAX = 5.0  # for one attempt to open a session; calls that wait for it ha
 # again as long as its write is under way here.
 UNANSWERED_MAX = 1000
 SESSION_ID_MAX = (1 << 63) - 1
-REPLY_TOO_LARGE = "metastore: applied before; the reply was too large to keep"
 
-_REFUSALS = frozenset((schema.SESSION_NOT_FOUND, schema.SESSION_ANSWERED, REPLY_TOO_LARGE))
+_REFUSALS = frozenset((schema.SESSION_NOT_FOUND, schema.SESSION_ANSWERED, schema.REPLY_TOO_LARGE))
 _FINAL = (InvalidRequest, NotLeader)  # of an opening: the calls that wait for it end the same way
 
 # [SESSION, session, sequence, answered_below] as the msgpack that it is: a packer per write would
@@ -145,6 +144,6 @@ class Sessions:
 
 def why_unknown(refusal: str) -> str:
     """What a session's refusal means for a write whose first answer was lost."""
-    if refusal == REPLY_TOO_LARGE:
+    if refusal == schema.REPLY_TOO_LARGE:
         return "the write was applied; its answer was lost and was too large to be kept"
     return f"the answer was lost, and the cluster cannot tell any more ({refusal})"

@@ -13,6 +13,7 @@ from typing import Final
 
 from metastore.engines.contract import StorageDamaged
 from metastore.transport.schema import (
+    REPLY_TOO_LARGE,
     SESSION_ANSWERED,
     SESSION_NOT_FOUND,
     Code,
@@ -27,7 +28,6 @@ KEPT_OVERHEAD_BYTES = 128  # what a kept reply costs beside its bytes
 
 SESSION_FACT = b"session/"
 REPLY_FACT = b"reply/"
-REPLY_TOO_LARGE = "metastore: applied before; the reply was too large to keep"
 
 _ID = Struct(">q")
 _REPLY_NAME = Struct(">qq")

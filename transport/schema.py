@@ -26,20 +26,18 @@ Results are arrays, first element the status (OK or an error code):
     DELETE_RANGE        [OK, revision, deleted, [prev, ...]]
     RANGE               [OK, revision, [kv, ...], more, count]
     TXN                 [OK, revision, succeeded, [result, ...]]
-    COMPACT             [OK, revision]
     LEASE_GRANT         [OK, revision, lease, ttl_s]
-    LEASE_REVOKE        [OK, revision]
     LEASE_KEEP_ALIVE    [OK, revision, ttl_s]                  0: there is no such lease
     LEASE_TIME_TO_LIVE  [OK, revision, ttl_s, granted_ttl_s, [key, ...]]   ttl -1: no such lease
     LEASES              [OK, revision, [lease, ...]]
     HASH                [OK, revision, hash, compact_revision, hash_revision]
     ALARMS              [OK, revision, [alarm, ...]]
-    SESSION_OPEN/CLOSE  [OK, revision]
+    LEASE_REVOKE, COMPACT, SESSION_OPEN and _CLOSE  [OK, revision]
     error               [code, message]
 
 A SESSION header has no result of its own. kv = [key, value, create_revision, mod_revision, version,
-lease]. Keys and values are bytes. `range_end` is etcd's: b"" one key, b"\\0" all keys from `key` on,
-else the half-open end.
+lease]. Keys and values are bytes. `range_end` is etcd's: b"" one key, b"\\0" all keys from `key`
+on, else the half-open end.
 """
 
 from collections.abc import Callable, Sequence
@@ -154,6 +152,7 @@ NO_SPACE = "etcdserver: mvcc: database space exceeded"
 # Ours; etcd has no sessions.
 SESSION_NOT_FOUND = "metastore: session not found"
 SESSION_ANSWERED = "metastore: this command of the session was answered before"
+REPLY_TOO_LARGE = "metastore: applied before; the reply was too large to keep"
 
 
 # One packer for all: a new one allocates a quarter of a megabyte for every few bytes it packs. A

@@ -58,12 +58,16 @@ def check_operations(operations: Sequence[Any]) -> None:
         raise MalformedRequest(f"{len(operations)} operations, at most {OPERATIONS_MAX}")
     for position, operation in enumerate(operations):
         # The usual case in one comparison; everything else may take its time.
-        if type(operation) is tuple and operation and type(operation[0]) is int:
-            if _SIMPLE_SHAPES.get(operation[0]) == tuple(map(type, operation)):
-                continue
-        check_operation(operation)
+        if not _is_simple(operation):
+            check_operation(operation)
         if operation[0] == SESSION and (position or len(operations) == 1):
             raise MalformedRequest("a session's header comes first, with operations after it")
+
+
+def _is_simple(operation: Any) -> bool:
+    if type(operation) is not tuple or not operation or type(operation[0]) is not int:
+        return False
+    return _SIMPLE_SHAPES.get(operation[0]) == tuple(map(type, operation))
 
 
 def check_operation(operation: Any, depth: int = 0, shapes: Any = SHAPES) -> None:
@@ -76,8 +80,12 @@ def check_operation(operation: Any, depth: int = 0, shapes: Any = SHAPES) -> Non
     if operation[0] == TXN:
         _check_txn(operation, depth)
     elif operation[0] == FILTERED_RANGE:
-        if not 0 <= operation[6] <= _ORDER_MAX or not 0 <= operation[7] <= _SORT_TARGET_MAX:
-            raise MalformedRequest("unknown sort order or sort target")
+        _check_sorting(operation[6], operation[7])
+
+
+def _check_sorting(order: int, target: int) -> None:
+    if not 0 <= order <= _ORDER_MAX or not 0 <= target <= _SORT_TARGET_MAX:
+        raise MalformedRequest("unknown sort order or sort target")
 
 
 def _check_fields(fields: Sequence[Any], shape: Sequence[type], what: str) -> None:
@@ -88,7 +96,7 @@ def _check_fields(fields: Sequence[Any], shape: Sequence[type], what: str) -> No
         if type(value) is not expected:
             found = type(value).__name__
             raise MalformedRequest(f"{what}: {found} where {expected.__name__} belongs")
-        if expected is int and not -(1 << 63) <= value < 1 << 63:
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
             raise MalformedRequest(f"{what}: {value} does not fit 64 bits")
 
 

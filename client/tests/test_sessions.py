@@ -16,7 +16,7 @@ from metastore.client import (
     sessions,
 )
 from metastore.client.calls import Call
-from metastore.client.sessions import REPLY_TOO_LARGE, Session, add_header
+from metastore.client.sessions import Session, add_header
 from metastore.transport import schema
 from metastore.transport.envelope import ReadLevel
 
@@ -138,7 +138,7 @@ def test_an_answer_too_large_to_be_kept_is_unknown_but_known_to_be_applied(clust
     with client_of(cluster.leader) as client:
         client.put("a", "1")
         (replies,) = cluster.sessions.values()
-        refusal = [[int(schema.Code.FAILED_PRECONDITION), REPLY_TOO_LARGE]]
+        refusal = [[int(schema.Code.FAILED_PRECONDITION), schema.REPLY_TOO_LARGE]]
         replies[2] = schema.encode_results(refusal)
         with pytest.raises(OutcomeUnknown, match="was applied"):
             client.put("a", "2")

@@ -15,7 +15,7 @@ from metastore.transport.schema import Code, Op, Operation
 
 NOT_FOUND = ((Code.FAILED_PRECONDITION, schema.SESSION_NOT_FOUND),)
 ANSWERED = ((Code.FAILED_PRECONDITION, schema.SESSION_ANSWERED),)
-TOO_LARGE = ((Code.FAILED_PRECONDITION, sessions.REPLY_TOO_LARGE),)
+TOO_LARGE = ((Code.FAILED_PRECONDITION, schema.REPLY_TOO_LARGE),)
 PUT = schema.put(b"k", b"v")
 
 
