@@ -31,7 +31,9 @@ from metastore.engines.refusals import (
 from metastore.transport.schema import Flag, Op, Operation, Result
 
 FIRST_REVISION = 1  # of an empty store; the first write is 2
-COMPACT_SLICE_CHANGES = 10_000  # of a compaction that is to be complete at once
+# Of a compaction that is to be complete at once. A longer one goes on in the background: no request
+# may hold every node's loop for as long as the history is.
+COMPACT_AT_ONCE_CHANGES = 5_000
 
 _RANGE = int(Op.RANGE)
 _PREV_KV, _IGNORE_VALUE = int(Flag.PREV_KV), int(Flag.IGNORE_VALUE)
@@ -178,15 +180,15 @@ class KeySpace:
 
     def compact(self, operation: Operation) -> Result:
         """Forbids reading before a revision; what that makes invisible goes later, by compact_step,
-        or at once if the operation says so."""
+        or at once (COMPACT_AT_ONCE_CHANGES of it) if the operation says so."""
         _, revision, is_physical = operation
         if revision <= self.compacted_revision:
             return COMPACTED_AWAY
         if revision > self.revision:
             return IN_THE_FUTURE
         self.compacted_revision = revision
-        while is_physical and self.compact_step(COMPACT_SLICE_CHANGES):
-            pass
+        if is_physical:
+            self.compact_step(COMPACT_AT_ONCE_CHANGES)
         return (0, self.revision)
 
     def compact_step(self, changes_max: int) -> bool:

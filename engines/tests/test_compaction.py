@@ -3,6 +3,7 @@
 import pytest
 from key_spaces import all_versions, empty_keys, out_of_range
 
+from metastore.engines import mvcc
 from metastore.engines.mvcc import KeySpace
 from metastore.engines.records import record_bytes, tombstone
 from metastore.transport.schema import (
@@ -70,6 +71,18 @@ def test_a_physical_compaction_is_over_when_it_is_answered() -> None:
     keys.compact(compact(6, physical=True))
     assert [record[3] for record in all_versions(keys)] == [6]
     assert not keys.compact_step(1)
+
+
+def test_a_long_physical_compaction_goes_on_in_the_background(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mvcc, "COMPACT_AT_ONCE_CHANGES", 2)
+    keys = written()
+    keys.compact(compact(6, physical=True))
+    assert len(all_versions(keys)) > 1
+    while keys.compact_step(1):
+        pass
+    assert [record[3] for record in all_versions(keys)] == [6]
 
 
 def test_a_store_without_keys_has_no_size_left() -> None:
