@@ -1,6 +1,7 @@
 """Fetching a backup from a scripted node: whole under its name, or nothing at all."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -208,3 +209,20 @@ def test_a_node_without_a_free_hand_is_asked_again(node: BackupNode, target: Pat
 
     node.on_backup = refuse_once
     assert fetch(node, target).revision == 7
+
+
+def test_the_file_is_durable_before_its_name_and_the_name_at_the_end(
+    node: BackupNode, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bytes]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path.name, target.read_bytes()[:14]))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    fetch(node, target)
+    assert synced == [
+        ("backup.unfinished", b"the one before"),
+        (target.parent.name, DATA[:14]),
+    ]

@@ -1,10 +1,11 @@
 """`restore` makes a member of a new cluster from a backup, or nothing at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 from data_directories import (
     CONTENTS,
@@ -24,7 +25,9 @@ from data_directories import (
 from metastore.engines.contract import LogRecord, RecoveredLog, StorageDamaged, Store
 from metastore.engines.files import Files
 from metastore.engines.leases import LEASE_FACT
+from metastore.engines.memory.wal import WriteAheadLog
 from metastore.engines.snapshot_format import SnapshotReader, write_snapshot
+from metastore.engines.state import SCALARS_FACT
 from metastore.node.identity import DataDirectoryForeign, open_data_directory, read_identity
 from metastore.node.offline.restore import (
     BUMP_REVISION,
@@ -122,7 +125,10 @@ def test_the_log_begins_beyond_the_old_one_with_the_members_that_were_given(
 def test_leases_have_their_whole_time_again_and_keep_their_keys(
     backup: Path, tmp_path: Path, engine: str
 ) -> None:
-    used = with_lease_at(backup, tmp_path / "used", remaining_s=3)
+    def checkpointed(name: bytes, value: bytes) -> bytes:
+        return value[:16] + (3).to_bytes(8, "big") if name.startswith(LEASE_FACT) else value
+
+    used = with_facts(backup, tmp_path / "used", checkpointed)
     make(used, tmp_path / "new", engine)
     with started(tmp_path / "new", engine) as (store, _):
         (change,) = store.take_lease_changes()
@@ -133,16 +139,11 @@ def test_leases_have_their_whole_time_again_and_keep_their_keys(
         assert store.key_count == len(CONTENTS) - 1
 
 
-def with_lease_at(backup: Path, path: Path, remaining_s: int) -> Path:
-    """The same backup, but its lease was checkpointed."""
+def with_facts(backup: Path, path: Path, change: Callable[[bytes, bytes], bytes]) -> Path:
+    """The same backup, but with other values of its facts."""
     with SnapshotReader(backup, Files()) as reader:
         versions, order = list(reader.versions()), list(reader.order())
-        facts = [
-            (name, value[:16] + remaining_s.to_bytes(8, "big"))
-            if name.startswith(LEASE_FACT)
-            else (name, value)
-            for name, value in reader.facts()
-        ]
+        facts = [(name, change(name, value)) for name, value in reader.facts()]
         write_snapshot(path, Files(), reader.header, versions, order, facts)
     return path
 
@@ -269,3 +270,26 @@ def test_a_restore_that_was_cut_short_by_a_crash_is_no_data_directory(
     (tmp_path / "new" / "identity").unlink()  # it is written last
     with pytest.raises(DataDirectoryForeign, match="no identity file"):
         open_data_directory(tmp_path / "new", NEW_CLUSTER, 1, "memory")
+
+
+def test_alarms_are_off(backup: Path, tmp_path: Path) -> None:
+    def full(name: bytes, value: bytes) -> bytes:
+        is_alarms = name == SCALARS_FACT
+        return msgpack.packb([*msgpack.unpackb(value)[:3], [1]]) if is_alarms else value
+
+    make(with_facts(backup, tmp_path / "full", full), tmp_path / "new")
+    with started(tmp_path / "new", "memory") as (store, _):
+        assert store.alarms == ()
+
+
+def test_the_log_is_durable_before_the_directory_has_an_identity(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+
+    def sync(log: WriteAheadLog) -> None:
+        synced.append((tmp_path / "new" / "identity").exists())
+
+    monkeypatch.setattr(WriteAheadLog, "sync", sync)
+    make(backup, tmp_path / "new")
+    assert synced == [False]

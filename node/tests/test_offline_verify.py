@@ -198,6 +198,8 @@ def test_a_torn_tail_is_a_warning_with_its_place_and_is_not_cut(tmp_path: Path) 
     assert warnings == [f"a start will cut a torn record of 9 bytes at {segment}: byte {whole}"]
     assert not damages(path)
     assert fingerprint(path) == before
+    descriptors = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    assert not [fd for fd in descriptors if os.path.realpath(fd).startswith(str(path))]
 
 
 def test_a_log_that_was_cut_below_what_was_committed_is_found(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from data_directories import (
     CLUSTER_ID,
     NODE_ID,
+    REQUESTS,
     damage,
     damages,
     fingerprint,
@@ -96,3 +97,17 @@ def test_an_entry_of_the_log_in_rocksdb_with_another_content_is_found(tmp_path: 
         driver.sync()
     directory.close()
     assert damages(path) == [("log", "the checksum of the entry after 4 is wrong")]
+
+
+def test_entries_that_a_crash_left_below_the_snapshot_are_no_damage(tmp_path: Path) -> None:
+    """The log forgets them in a second step; a start takes it again."""
+    path = make_directory(tmp_path / "data", "rocksdb", snapshot_after=len(REQUESTS))
+    directory = open_data_directory(path, CLUSTER_ID, NODE_ID, "rocksdb")
+    with opened_engine(path, directory.identity) as (store, log):
+        log.recover()
+        store._driver.delete_range = lambda *_: None  # type: ignore[attr-defined]
+        meta = store.latest_snapshot()
+        assert meta is not None
+        log.compact(meta)
+    directory.close()
+    assert not damages(path)

@@ -150,3 +150,21 @@ def test_each_peer_gets_one_transfer_at_a_time(node: Node) -> None:
     for to in (2, 2, 3):
         node.keeper.send(message_for(to, meta), ADDRESS, sender)
     assert [started[0] for started in sender.started] == [2, 3]
+
+
+# --- for a backup
+
+
+def test_a_snapshot_for_a_backup_is_of_what_is_applied(node: Node) -> None:
+    node.apply(2)
+    assert node.keeper.save_now() is None
+    assert node.keeper.on_saved(node.saved()) == to_meta(Snapshot(3, 1, THREE))
+    assert node.keeper.save_now() == to_meta(Snapshot(3, 1, THREE)), "the one that is there"
+    assert node.store.asked == [3]
+
+
+def test_a_backup_starts_no_second_save_while_one_is_under_way(node: Node) -> None:
+    node.apply(10)
+    node.apply(1)
+    assert node.keeper.save_now() is None
+    assert node.store.asked == [11]
