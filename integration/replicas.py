@@ -6,19 +6,12 @@ Beside node_processes.py; for the tests of whole scenarios.
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
-import pytest
 from node_processes import NodeProcesses, ask_status, eventually
 
 from metastore.client import Client, MetastoreError
 from metastore.client.results import HashResult
-
-_needs_binding = pytest.mark.skipif(find_spec("rocksdict") is None, reason="needs rocksdict")
-on_both_engines = pytest.mark.parametrize(
-    "engine", ["memory", pytest.param("rocksdb", marks=_needs_binding)]
-)
 
 Hash = tuple[int, int, int]  # revision, checksum, compacted revision
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from node_processes import NodeProcesses, eventually
-from replicas import on_both_engines, wait_for_same_hash, write_past_the_log
+from node_processes import BOTH_ENGINES, NodeProcesses, eventually
+from replicas import wait_for_same_hash, write_past_the_log
 from tcp_links import Link, links
 
 from metastore.client import Client, OutcomeUnknown, ops, version
@@ -63,94 +63,99 @@ def write_with_lost_replies(
     return writer
 
 
-@on_both_engines
+@BOTH_ENGINES
 def test_a_write_without_an_answer_is_repeated_at_the_next_leader_and_happens_once(
-    make_cluster: Callable[..., NodeProcesses], engine: str
+    make_cluster: Callable[..., NodeProcesses],
 ) -> None:
-    with linked(make_cluster, "--engine", engine) as (cluster, by_node):
-        with cluster.client(timeout_s=60) as client:
-            assert increment(client, 0)
-            for number in (1, 2):
-                leader = cluster.leader()
-                done: list[bool] = []
-                writer = write_with_lost_replies(
-                    cluster,
-                    leader,
-                    by_node[leader],
-                    lambda number=number, done=done: done.append(  # type: ignore[misc]
-                        increment(client, number)
-                    ),
-                )
-                cluster.kill(leader)
-                cluster.leader(cluster.others(leader))
-                writer.join(60)
-                assert done == [True], "the repetition got another answer than the first sending"
-                assert counter(client).version == number + 1
-                by_node[leader].heal()
-                cluster.start(leader)
-            wait_for_same_hash(cluster, counter(client).mod_revision)
+    with (
+        linked(make_cluster) as (cluster, by_node),
+        cluster.client(timeout_s=60) as client,
+    ):
+        assert increment(client, 0)
+        for number in (1, 2):
+            leader = cluster.leader()
+            done: list[bool] = []
+            writer = write_with_lost_replies(
+                cluster,
+                leader,
+                by_node[leader],
+                lambda number=number, done=done: done.append(  # type: ignore[misc]
+                    increment(client, number)
+                ),
+            )
+            cluster.kill(leader)
+            cluster.leader(cluster.others(leader))
+            writer.join(60)
+            assert done == [True], "the repetition got another answer than the first sending"
+            assert counter(client).version == number + 1
+            by_node[leader].heal()
+            cluster.start(leader)
+        wait_for_same_hash(cluster, counter(client).mod_revision)
 
 
 def test_without_a_session_a_lost_answer_is_an_unknown_outcome_and_nothing_is_repeated(
     make_cluster: Callable[..., NodeProcesses],
 ) -> None:
-    with linked(make_cluster) as (cluster, by_node):
-        with cluster.client(timeout_s=60, use_sessions=False) as client:
-            client.put("counter", "0")
-            leader = cluster.leader()
-            caught: list[Exception] = []
+    with (
+        linked(make_cluster) as (cluster, by_node),
+        cluster.client(timeout_s=60, use_sessions=False) as client,
+    ):
+        client.put("counter", "0")
+        leader = cluster.leader()
+        caught: list[Exception] = []
 
-            def write() -> None:
-                try:
-                    client.put("counter", "1")
-                except OutcomeUnknown as error:
-                    caught.append(error)
+        def write() -> None:
+            try:
+                client.put("counter", "1")
+            except OutcomeUnknown as error:
+                caught.append(error)
 
-            writer = write_with_lost_replies(cluster, leader, by_node[leader], write)
-            cluster.kill(leader)
-            by_node[leader].cut()
-            writer.join(60)
-            assert len(caught) == 1
-            cluster.leader(cluster.others(leader))
-            found = counter(client)
-            assert (found.value, found.version) == (b"1", 2)
+        writer = write_with_lost_replies(cluster, leader, by_node[leader], write)
+        cluster.kill(leader)
+        by_node[leader].cut()
+        writer.join(60)
+        assert len(caught) == 1
+        cluster.leader(cluster.others(leader))
+        found = counter(client)
+        assert (found.value, found.version) == (b"1", 2)
 
 
-@on_both_engines
+@BOTH_ENGINES
 def test_a_session_outlives_a_snapshot_an_install_and_a_restart_of_all_nodes(
-    make_cluster: Callable[..., NodeProcesses], engine: str
+    make_cluster: Callable[..., NodeProcesses],
 ) -> None:
-    options = ("--engine", engine, "--snapshot-entries", "100", "--snapshot-trailing-entries", "10")
-    with linked(make_cluster, *options) as (cluster, by_node):
-        with cluster.client(timeout_s=90) as client, Client(cluster.endpoints) as other:
-            client.put("counter", "0")
-            leader = cluster.leader()
-            behind, third = cluster.others(leader)
-            cluster.kill(behind)
-            link = by_node[leader]
-            writer = write_with_lost_replies(
-                cluster, leader, link, lambda: client.put("counter", "1")
-            )
-            link.heal()
-            link.cut()  # the client must not find the leader again before all has happened
-            by_node[third].cut()
-            applied = cluster.status(leader)["applied"]
-            direct = Client(cluster.address(leader, "client"), is_pinned=True)
-            with direct:
-                write_past_the_log(cluster, direct, applied, [leader, third])
-            cluster.start(behind)
-            eventually(
-                "a snapshot was installed",
-                lambda: "restored snapshot" in cluster.log(behind),
-            )
-            # Whoever leads now has the session from a snapshot: its own or an installed one.
-            cluster.kill(*cluster.node_ids)
-            cluster.start()
-            cluster.leader()
-            for each in by_node.values():
-                each.heal()
-            writer.join(60)
-            assert not writer.is_alive()
-            found = counter(other)
-            assert (found.value, found.version) == (b"1", 2)
-            wait_for_same_hash(cluster, found.mod_revision)
+    options = ("--snapshot-entries", "100", "--snapshot-trailing-entries", "10")
+    with (
+        linked(make_cluster, *options) as (cluster, by_node),
+        cluster.client(timeout_s=90) as client,
+        Client(cluster.endpoints) as other,
+    ):
+        client.put("counter", "0")
+        leader = cluster.leader()
+        behind, third = cluster.others(leader)
+        cluster.kill(behind)
+        link = by_node[leader]
+        writer = write_with_lost_replies(cluster, leader, link, lambda: client.put("counter", "1"))
+        link.heal()
+        link.cut()  # the client must not find the leader again before all has happened
+        by_node[third].cut()
+        applied = cluster.status(leader)["applied"]
+        direct = Client(cluster.address(leader, "client"), is_pinned=True)
+        with direct:
+            write_past_the_log(cluster, direct, applied, [leader, third])
+        cluster.start(behind)
+        eventually(
+            "a snapshot was installed",
+            lambda: "restored snapshot" in cluster.log(behind),
+        )
+        # Whoever leads now has the session from a snapshot: its own or an installed one.
+        cluster.kill(*cluster.node_ids)
+        cluster.start()
+        cluster.leader()
+        for each in by_node.values():
+            each.heal()
+        writer.join(60)
+        assert not writer.is_alive()
+        found = counter(other)
+        assert (found.value, found.version) == (b"1", 2)
+        wait_for_same_hash(cluster, found.mod_revision)
