@@ -40,7 +40,7 @@ class BackupFacts(NamedTuple):
     endpoint: str
     size_bytes: int
     revision: int
-    index: int
+    snapshot_index: int
     sha256: bytes
 
 
@@ -79,7 +79,9 @@ def fetch_backup(
     finally:
         connection.close()
         aside.unlink(missing_ok=True)
-    return BackupFacts(endpoint, ready.size_bytes, ready.revision, ready.index, ready.sha256)
+    return BackupFacts(
+        endpoint, ready.size_bytes, ready.revision, ready.snapshot_index, ready.sha256
+    )
 
 
 def _wait_until_ready(connection: "_Connection", revision_min: int, deadline: float) -> BackupReady:

@@ -35,12 +35,12 @@ class Fetch(NamedTuple):
 
 
 class BackupReady(NamedTuple):
-    """The state of the node as of `index`, with the store's `revision` there."""
+    """The state of the node as of the entry `snapshot_index`, with the store's `revision` there."""
 
     request_id: int
     size_bytes: int
     revision: int
-    index: int
+    snapshot_index: int
     sha256: bytes
 
 

@@ -52,7 +52,7 @@ def backup(ctx: click.Context, file: Path, is_local: bool, patience_s: float) ->
         click.echo(f"metastore: {file}: {error.strerror or error}", err=True)
         ctx.exit(ExitCode.FAILED)
     click.echo(
-        f"{file}: revision {facts.revision} (index {facts.index}) of {facts.endpoint}, "
+        f"{file}: revision {facts.revision} (index {facts.snapshot_index}) of {facts.endpoint}, "
         f"{facts.size_bytes} bytes, SHA-256 {facts.sha256.hex()}"
     )
 

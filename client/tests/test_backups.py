@@ -100,7 +100,8 @@ def target(tmp_path: Path) -> Path:
 
 
 def fetch(node: BackupNode, target: Path, **options: Any) -> BackupFacts:
-    given = {"check": lambda path: None, "silence_s": WAIT_S, "patience_s": WAIT_S} | options
+    given: dict[str, Any] = {"check": lambda path: None, "silence_s": WAIT_S, "patience_s": WAIT_S}
+    given |= options
     return fetch_backup(zmq.Context.instance(), node.address, target, **given)
 
 
@@ -116,7 +117,7 @@ def test_a_backup_gets_its_name_whole_and_checked(node: BackupNode, target: Path
         checked.append((target.read_bytes().decode(), path.read_bytes()))
 
     facts = fetch(node, target, check=check, progress=lambda *done: shown.append(done))
-    assert (facts.revision, facts.index, facts.size_bytes) == (7, 3, len(DATA))
+    assert (facts.revision, facts.snapshot_index, facts.size_bytes) == (7, 3, len(DATA))
     assert facts.sha256 == hashlib.sha256(DATA).digest()
     assert target.read_bytes() == DATA
     assert checked == [("the one before", DATA)], "under another name until it was read back"

@@ -50,6 +50,9 @@ class UnwrittenDriver:
                 if not self._is_hidden(family, row[0]):
                     yield row
 
+    def count(self, family: str, start: bytes, end: bytes | None) -> int:
+        return sum(1 for _ in self.iterate(family, start, end))
+
     def write(self, batch: Sequence[Write], *, wal: bool = True) -> None:
         raise StorageFailed("nothing is written here")
 

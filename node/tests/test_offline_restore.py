@@ -32,6 +32,7 @@ from metastore.node.identity import DataDirectoryForeign, open_data_directory, r
 from metastore.node.offline.restore import (
     BUMP_REVISION,
     Refused,
+    Restored,
     new_identity,
     opened_engine,
     restore,
@@ -51,7 +52,9 @@ def backup(tmp_path: Path) -> Path:
     return make_backup(tmp_path / "backup", tmp_path / "old")
 
 
-def make(backup: Path, path: Path, engine: str = "memory", node_id: int = 1, **options: int) -> Any:
+def make(
+    backup: Path, path: Path, engine: str = "memory", node_id: int = 1, **options: int
+) -> Restored:
     identity = new_identity(NEW_CLUSTER, node_id, engine)
     return restore(backup, path, identity, MEMBERS, quiet, **options)
 
@@ -251,7 +254,7 @@ def test_a_restore_that_fails_on_its_way_leaves_an_empty_directory(
             def append(*_: Any) -> None:
                 raise OSError(28, "No space left on device")
 
-            log.append = append  # type: ignore[method-assign]
+            log.append = append  # type: ignore[assignment, method-assign]
             log.recover = lambda: RecoveredLog()  # type: ignore[method-assign]
             yield store, log
 

@@ -14,7 +14,7 @@ from metastore.node.offline.state_check import check_state
 
 A: KeyValue = (b"a", b"1", 2, 2, 1, 0)
 B: KeyValue = (b"b", b"1", 3, 3, 1, 0)
-LEASED_B: KeyValue = (*B[:5], 7)  # type: ignore[assignment]
+LEASED_B: KeyValue = (*B[:5], 7)
 
 
 class Wrong(MemoryRecords):
