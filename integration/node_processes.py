@@ -72,6 +72,7 @@ class NodeProcesses:
         self.engine = engine
         self.faults: dict[int, Sequence[str]] = {}
         self.around: dict[int, Sequence[str]] = {}
+        self.data_dirs: dict[int, Path] = {}  # those that are not in the folder
         # Below the ephemeral range, where an outgoing connection could take one before the node.
         ports = random_ports(count * len(SOCKETS))
         self.ports = {
@@ -102,7 +103,7 @@ class NodeProcesses:
         return [node_id for node_id in self.node_ids if node_id not in node_ids]
 
     def data_dir(self, node_id: int) -> Path:
-        return self.folder / f"node-{node_id}"
+        return self.data_dirs.get(node_id, self.folder / f"node-{node_id}")
 
     def client(self, **options: Any) -> Client:
         return Client(self.endpoints, **options)
@@ -168,6 +169,21 @@ class NodeProcesses:
 
         eventually(f"node {node_id} is gone", is_gone, deadline_s)
         return status[0]
+
+    def has_ended(self, node_id: int) -> bool:
+        """Dead, though nobody has waited for it yet."""
+        return self.state(node_id) in ("", "Z", "X")
+
+    def is_paused(self, node_id: int) -> bool:
+        return self.state(node_id) == "T"
+
+    def state(self, node_id: int) -> str:
+        """The kernel's letter; "" for a process that is no more."""
+        try:
+            stat = Path(f"/proc/{self.pids[node_id]}/stat").read_text()
+        except FileNotFoundError:
+            return ""
+        return stat.rpartition(")")[2].split()[0]
 
     def log(self, node_id: int) -> str:
         path = Path(str(self._xprocess.getinfo(f"{self._name}-{node_id}").logpath))
