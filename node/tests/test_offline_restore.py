@@ -49,7 +49,8 @@ engines = pytest.mark.parametrize("engine", ENGINES)
 
 @pytest.fixture
 def backup(tmp_path: Path) -> Path:
-    return make_backup(tmp_path / "backup", tmp_path / "old")
+    made: Path = make_backup(tmp_path / "backup", tmp_path / "old")
+    return made
 
 
 def make(
