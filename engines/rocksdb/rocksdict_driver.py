@@ -109,7 +109,9 @@ class RocksdictDriver(FailStop):
         try:
             table = self._tables[family]
             # Three times as fast as `iter`, but it ends at a bad block as if nothing followed.
-            counted = deque(enumerate(table.keys(from_key=start, read_opt=options), 1), maxlen=1)
+            counted: Any = deque(
+                enumerate(table.keys(from_key=start, read_opt=options), 1), maxlen=1
+            )
             count, last = counted[0] if counted else (0, start)
             _check_end(table.iter(options), last)
         except Exception as error:

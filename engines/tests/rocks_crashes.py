@@ -42,6 +42,7 @@ class CutDriver:
         self.iterated: list[str] = []
         self.before_checkpoint: Callable[[], object] = lambda: None
         self.get = inner.get
+        self.count = inner.count
         self.families = inner.families
         self.size_bytes = inner.size_bytes
         self.close = inner.close
