@@ -182,6 +182,16 @@ class FailStop:
         self._failure = self._failure or str(failure)
         return failure
 
+    def _end(self, close: Callable[[], None], failure: str | None) -> None:
+        """The last of `close`. `failure`: the one before it, if any."""
+        try:
+            close()
+        except Exception as error:
+            # Closing writes what is still in the WAL's buffer. On a full disk that fails again, and
+            # would hide why the node stops; nothing was promised of what is lost.
+            if failure is None:
+                raise translated(f"closing {self.path}", error) from error
+
     def _not_read(self, what: str, error: Exception) -> StorageDamaged | StorageFailed:
         if self._is_closed:
             return StorageFailed(f"{self.path} is closed")

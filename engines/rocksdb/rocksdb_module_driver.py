@@ -182,11 +182,11 @@ class RocksdbModuleDriver(FailStop):
             if self._is_closed:
                 return
             self._is_closed = True
-            self._failure = self._failure or f"{self.path} is closed"
+            failure, self._failure = self._failure, self._failure or f"{self.path} is closed"
             self._no_calls.wait_for(lambda: self._calls == 0)
         end_iterators(list(self._iterators))
         self._handles.clear()
-        self._database.close()
+        self._end(self._database.close, failure)
 
     @contextmanager
     def _call(self) -> Iterator[None]:

@@ -188,14 +188,14 @@ class RocksdictDriver(FailStop):
         if self._is_closed:
             return
         self._is_closed = True
-        self._failure = self._failure or f"{self.path} is closed"
+        failure, self._failure = self._failure, self._failure or f"{self.path} is closed"
         # A living iterator or handle would keep the lock of the database in this process.
         with self._lock:
             rows = list(self._iterators)
         end_iterators(rows)
         self._tables.clear()
         self._handles.clear()
-        self._database.close()
+        self._end(self._database.close, failure)
 
 
 def _check_end(iterator: Any, last: bytes) -> None:

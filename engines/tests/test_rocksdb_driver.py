@@ -245,3 +245,23 @@ def test_a_log_that_only_seems_to_end_is_refused(tmp_path: Path, name: str) -> N
 
 def test_the_size_is_that_of_the_files(driver: Driver) -> None:
     assert driver.size_bytes() > sum(len(key) + len(value) for key, value in ROWS)
+
+
+def test_a_close_that_fails_too_does_not_hide_the_failure_before_it(driver: Driver) -> None:
+    """A11: on a full disk RocksDB fails to close what it failed to write."""
+    inner: Any = driver
+    working, inner._database = inner._database, Failing()
+    with pytest.raises(StorageFailed, match="Input/output"):
+        driver.sync()
+    driver.close()
+    with pytest.raises(StorageFailed, match="Input/output"):
+        driver.sync()
+    working.close()
+
+
+def test_a_close_that_fails_by_itself_is_a_failure_of_the_disk(driver: Driver) -> None:
+    inner: Any = driver
+    working, inner._database = inner._database, Failing()
+    with pytest.raises(StorageFailed, match="closing"):
+        driver.close()
+    working.close()
