@@ -3,7 +3,7 @@
 Reading order 4 of the client. Plain state; the driver changes it under its lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metastore.client.errors import InvalidRequest, MetastoreError
@@ -42,6 +42,7 @@ class Call:
         "is_repeatable",
         "is_sent",
         "level",
+        "on_done",
         "operations",
         "plain_request",
         "reason",
@@ -74,6 +75,7 @@ class Call:
         self.is_sent = False
         self.is_lost = False
         self.is_done = False
+        self.on_done: Callable[[], None] | None = None  # must not wait, nor raise
         self.results: Sequence[Any] = ()
         self.error: MetastoreError | None = None
         self.reason = "no node has been reached yet"  # why it has not been served so far
@@ -87,8 +89,13 @@ class Call:
 
     def finish(self, results: Sequence[Any]) -> None:
         self.results = results
-        self.is_done = True
+        self._end()
 
     def fail(self, error: MetastoreError) -> None:
         self.error = error
+        self._end()
+
+    def _end(self) -> None:
         self.is_done = True
+        if self.on_done is not None:
+            self.on_done()

@@ -58,7 +58,7 @@ class Client(Coordination):
         self._timeout_s = timeout_s
         self._use_sessions = use_sessions
         self._context = context if context is not None else zmq.Context.instance()
-        self._discovery = Discovery(_parse_endpoints(endpoints), is_pinned)
+        self._discovery = Discovery(parse_endpoints(endpoints), is_pinned)
         self._driver = Driver(self._context, self._discovery)
 
     def pipeline(self, *, window: int = WINDOW_COUNT, timeout_s: float | None = None) -> Pipeline:
@@ -114,23 +114,30 @@ class Client(Coordination):
     def _make_call(
         self, operations: Sequence[schema.Operation], timeout_s: float | None, level: ReadLevel
     ) -> Call:
-        if not operations:
-            raise InvalidRequest("a request needs at least one operation")
-        if len(operations) > OPERATIONS_MAX:
-            raise InvalidRequest(
-                f"{len(operations)} operations are too many; at most {OPERATIONS_MAX}"
-            )
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + limit_s
-        call = Call(operations, level, deadline, use_sessions=self._use_sessions)
-        if len(call.request) > REQUEST_BYTES_MAX:
-            raise InvalidRequest(
-                f"{len(call.request)} bytes are too many; at most {REQUEST_BYTES_MAX}"
-            )
-        return call
+        return make_call(operations, limit_s, level, use_sessions=self._use_sessions)
 
 
-def _parse_endpoints(endpoints: str | Sequence[str]) -> list[str]:
+def make_call(
+    operations: Sequence[schema.Operation],
+    timeout_s: float,
+    level: ReadLevel,
+    *,
+    use_sessions: bool,
+) -> Call:
+    """A call that has `timeout_s` seconds from now. Raises InvalidRequest if no node takes it."""
+    if not operations:
+        raise InvalidRequest("a request needs at least one operation")
+    if len(operations) > OPERATIONS_MAX:
+        raise InvalidRequest(f"{len(operations)} operations are too many; at most {OPERATIONS_MAX}")
+    call = Call(operations, level, time.monotonic() + timeout_s, use_sessions=use_sessions)
+    if len(call.request) > REQUEST_BYTES_MAX:
+        raise InvalidRequest(f"{len(call.request)} bytes are too many; at most {REQUEST_BYTES_MAX}")
+    return call
+
+
+def parse_endpoints(endpoints: str | Sequence[str]) -> list[str]:
+    """Raises InvalidRequest for what are no addresses, and if there are none."""
     texts = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
     stripped = [text.strip() for text in texts if text.strip()]
     if not stripped:

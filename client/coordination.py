@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from metastore.client import ops
 from metastore.client.calls import to_level
 from metastore.client.election import ELECTION_TTL_S, Election
-from metastore.client.errors import InvalidRequest
 from metastore.client.futures import decode_only
 from metastore.client.key_calls import KeyCalls
-from metastore.client.keys import prefix_range, to_bytes
 from metastore.client.lease import Lease
 from metastore.client.lock import LOCK_TTL_S, Lock
 from metastore.client.results import LeaseGrant, LeaseList, TimeToLive
@@ -69,13 +67,14 @@ class Coordination(KeyCalls):
 
         prev_kv: events tell what was there before. filters: kinds of events to leave out, "put" or
         "delete". progress: revisions() also yields signs of progress."""
-        start, end = to_bytes(key, "key"), to_bytes(range_end, "range end")
-        if prefix and end:
-            raise InvalidRequest("a prefix and a range end exclude each other; give one")
-        if prefix:
-            start, end = prefix_range(start)
         stream = make_stream(
-            start, end, start_revision, prev_kv=prev_kv, filters=filters, progress=progress
+            key,
+            range_end,
+            prefix=prefix,
+            start_revision=start_revision,
+            prev_kv=prev_kv,
+            filters=filters,
+            progress=progress,
         )
         return open_watch(self._driver, stream, self._timeout_s if timeout_s is None else timeout_s)
 

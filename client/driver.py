@@ -39,6 +39,7 @@ class Driver:
         self._is_closed = False  # no new calls
         self._is_ended = False  # no sockets any more
         self._process_id = os.getpid()
+        self._waking = threading.Lock()  # the pipe is not written to once it is closed
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = zmq.Poller()
         self._polled_changes_count = -1
@@ -46,7 +47,7 @@ class Driver:
 
     def submit(self, calls: Iterable[Call]) -> None:
         """Hands calls over; they leave at the next turn. Raises ClientMisused."""
-        self._check_process()
+        self.check_process()
         with self._lock:
             self._check_open()
             self._router.parked.extend(calls)
@@ -54,7 +55,7 @@ class Driver:
 
     def pump(self) -> None:
         """One turn without waiting, unless another thread drives anyway."""
-        self._check_process()
+        self.check_process()
         with self._lock:
             self._check_open()
             if not self._is_driven:
@@ -63,7 +64,7 @@ class Driver:
     def wait(self, is_done: Predicate, deadline: float, *, asks: bool = False) -> bool:
         """Drives, or waits for the thread that does, until `is_done` (called under the lock) or the
         deadline (seconds of time.monotonic()). `asks`: keeps greeting the nodes meanwhile."""
-        self._check_process()
+        self.check_process()
         with self._lock:
             while not is_done():
                 if self._is_ended:
@@ -86,7 +87,7 @@ class Driver:
 
     def open_stream(self, stream: Stream) -> None:
         """It begins at the next turn. Raises ClientMisused."""
-        self._check_process()
+        self.check_process()
         with self._lock:
             self._check_open()
             self._router.watching.add(stream)
@@ -94,7 +95,7 @@ class Driver:
 
     def close_stream(self, stream: Stream) -> None:
         """Nothing of it arrives any more; whoever waits for it is woken. Closing twice is fine."""
-        self._check_process()
+        self.check_process()
         with self._lock:
             if not stream.is_closed and not self._is_closed:
                 self._router.watching.remove(stream)
@@ -112,7 +113,7 @@ class Driver:
             return batch
 
     def ask_progress(self, stream: Stream) -> None:
-        self._check_process()
+        self.check_process()
         with self._lock:
             self._check_open()
             self._router.watching.ask_progress(stream)
@@ -139,13 +140,22 @@ class Driver:
                 self._wake_driver()
                 self._wait_for_driver(lambda: not self._is_driven, SWEEP_S)
             self._router.close(Unavailable("the client was closed before the request was served"))
-            self._is_ended = True
-            os.close(self._wake_reader)
-            os.close(self._wake_writer)
+            with self._waking:
+                self._is_ended = True
+                os.close(self._wake_reader)
+                os.close(self._wake_writer)
             for condition in self._waiting:
                 condition.notify()
 
-    def _check_process(self) -> None:
+    def wake(self) -> None:
+        """Ends the waiting of the thread that drives, or that is just about to. Never waits for
+        that thread."""
+        with self._waking, contextlib.suppress(BlockingIOError):  # full of wakes: it will wake
+            if not self._is_ended:
+                os.write(self._wake_writer, b"\0")
+
+    def check_process(self) -> None:
+        """Raises ClientMisused in a process forked from the one that made the client."""
         # A copy of a lock or a socket of the parent's would hang or mix two processes' messages.
         if os.getpid() != self._process_id:
             raise ClientMisused("this client was made before a fork; make a new one in the child")
@@ -156,8 +166,7 @@ class Driver:
 
     def _wake_driver(self) -> None:
         if self._is_driven:
-            with contextlib.suppress(BlockingIOError):  # full of wakes: it will wake
-                os.write(self._wake_writer, b"\0")
+            self.wake()
 
     def _wait_for_driver(self, is_done: Predicate, timeout_s: float) -> None:
         condition = threading.Condition(self._lock)

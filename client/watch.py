@@ -16,6 +16,7 @@ from typing import Literal
 
 from metastore.client.driver import Driver
 from metastore.client.errors import InvalidRequest, Unavailable
+from metastore.client.keys import prefix_range, to_bytes
 from metastore.client.results import KeyValue
 from metastore.client.running import run, run_each
 from metastore.client.streams import Batch, Stream
@@ -172,25 +173,31 @@ def open_watch(driver: Driver, stream: Stream, timeout_s: float) -> Watch:
 
 
 def make_stream(
-    key: bytes,
-    range_end: bytes,
-    start_revision: int,
+    key: str | bytes,
+    range_end: str | bytes,
     *,
+    prefix: bool,
+    start_revision: int,
     prev_kv: bool,
-    filters: Sequence[str],
+    filters: str | Sequence[str],
     progress: bool,
 ) -> Stream:
     """Raises InvalidRequest for what no node would accept."""
-    if not key or start_revision < 0:
+    start, end = to_bytes(key, "key"), to_bytes(range_end, "range end")
+    if prefix and end:
+        raise InvalidRequest("a prefix and a range end exclude each other; give one")
+    if prefix:
+        start, end = prefix_range(start)
+    if not start or start_revision < 0:
         raise InvalidRequest("a watch needs a key, and a start revision that is not negative")
-    if range_end and range_end != b"\0" and range_end <= key:
+    if end and end != b"\0" and end <= start:
         raise InvalidRequest("the range to be watched is empty: it ends before it begins")
     flags = prev_kv * WatchFlag.PREV_KV | progress * WatchFlag.PROGRESS
     for name in [filters] if isinstance(filters, str) else filters:
         if name not in FILTERS:
             raise InvalidRequest(f"the filter {name!r} is none of {', '.join(FILTERS)}")
         flags |= FILTERS[name]
-    return Stream(key, range_end, start_revision, flags)
+    return Stream(start, end, start_revision, flags)
 
 
 def _to_event(event: WatchEvent) -> Event:
