@@ -40,6 +40,11 @@ class Standing:
         """Greater than that of every leader before. Raises ClientMisused unless elected."""
         return self._holder.place.revision
 
+    @property
+    def key(self) -> bytes:
+        """Our key in the store. Raises ClientMisused unless elected."""
+        return self._holder.place.key
+
     def check(self) -> None:
         """Raises LeaseLost if another one may lead by now, ClientMisused unless elected."""
         self._holder.check()

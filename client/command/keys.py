@@ -1,19 +1,30 @@
 """`metastore put`, `get` and `del`.
 
-Reading order 4 of the commands. Keys and values of the command line are bytes as the shell gave
+Reading order 5 of the commands. Keys and values of the command line are bytes as the shell gave
 them.
 """
 
 import os
 import sys
+from collections.abc import Iterable
+from itertools import islice
 
 import click
 
 from metastore.client.calls import LEVELS
+from metastore.client.client import Client
 from metastore.client.command.addresses import open_client
 from metastore.client.command.exits import ExitCode
-from metastore.client.command.lines import encode_line
-from metastore.client.keys import prefix_range
+from metastore.client.command.printing import (
+    item_line,
+    lease_id,
+    pair_line,
+    prefix_option,
+    range_end_option,
+    range_of,
+    revision_option,
+    write_line,
+)
 from metastore.client.results import KeyValue
 
 level_option = click.option(
@@ -23,25 +34,68 @@ level_option = click.option(
     show_default=True,
     help="How fresh a read must be; local is whatever the node asked has.",
 )
+previous_option = click.option("--prev", is_flag=True, help="Print, too, what was there before.")
 
 
 @click.command()
 @click.argument("key")
-@click.argument("value")
+@click.argument("value", required=False)
+@click.option(
+    "--lease", type=lease_id, default="0", metavar="ID", help="The key goes when this lease ends."
+)
+@previous_option
+@click.option("--ignore-value", is_flag=True, help="Keep the value; give none.")
+@click.option("--ignore-lease", is_flag=True, help="Keep the lease that the key hangs on.")
 @click.pass_context
-def put(ctx: click.Context, key: str, value: str) -> None:
-    """Store VALUE under KEY; VALUE - reads it from the standard input."""
-    data = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
+def put(
+    ctx: click.Context,
+    key: str,
+    value: str | None,
+    lease: int,
+    prev: bool,
+    ignore_value: bool,
+    ignore_lease: bool,
+) -> None:
+    """Store VALUE under KEY; VALUE - reads it from the standard input.
+
+    \b
+    metastore put jobs/17 running --lease 5f3a9c
+    """
+    if (value is None) != ignore_value:
+        raise click.UsageError("give a VALUE, or --ignore-value to keep the one there is", ctx)
+    if lease and ignore_lease:
+        raise click.UsageError("--lease and --ignore-lease exclude each other; give one", ctx)
+    data = sys.stdin.buffer.read() if value == "-" else os.fsencode(value or "")
     with open_client(ctx) as client:
-        result = client.put(os.fsencode(key), data)
-    click.echo(f"revision {result.revision}")
+        result = client.put(
+            os.fsencode(key),
+            data,
+            lease=lease,
+            prev_kv=prev,
+            ignore_value=ignore_value,
+            ignore_lease=ignore_lease,
+        )
+    write_line(b"revision %d" % result.revision)
+    if result.previous is not None:
+        write_line(pair_line(result.previous))
 
 
 @click.command()
 @click.argument("key")
-@click.option("--prefix", "is_prefix", is_flag=True, help="All keys that start with KEY.")
-@click.option("--range-end", metavar="END", help="All keys from KEY up to, not including, END.")
+@prefix_option
+@range_end_option
+@revision_option
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="At most so many keys.")
+@click.option(
+    "--order", type=click.Choice(["ascend", "descend"]), help="Sort.  [default: by key, ascending]"
+)
+@click.option(
+    "--sort-by",
+    type=click.Choice(["key", "version", "create", "mod", "value"]),
+    help="What to sort by.",
+)
 @click.option("--keys-only", is_flag=True, help="Print keys without values.")
+@click.option("--count-only", is_flag=True, help="Print how many keys there are, nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, as `dump` does.")
 @level_option
 @click.pass_context
@@ -50,27 +104,44 @@ def get(
     key: str,
     is_prefix: bool,
     range_end: str | None,
+    revision: int,
+    limit: int,
+    order: str | None,
+    sort_by: str | None,
     keys_only: bool,
+    count_only: bool,
     as_json: bool,
     level: str,
 ) -> None:
-    """Print the value of KEY. With several keys, each line is the key, a tab and the value."""
-    if is_prefix and range_end is not None:
-        raise click.UsageError("--prefix and --range-end exclude each other; give one", ctx)
-    start, end = os.fsencode(key), os.fsencode(range_end or "")
-    is_single = not is_prefix and range_end is None
-    if is_prefix:
-        start, end = prefix_range(start)
+    """Print the value of KEY. With several keys, each line is the key, a tab and the value.
+
+    \b
+    metastore get jobs/ --prefix --sort-by mod --order descend --limit 10
+    """
+    start, end = range_of(ctx, key, is_prefix, range_end)
     found_count = 0
     with open_client(ctx) as client:
-        if is_single:
-            found = client.get(start, level=level)
-            items = iter([] if found is None else [found])
+        if count_only:
+            counted = client.range(start, end, revision=revision, count_only=True, level=level)
+            write_line(b"%d" % counted.count)
+            return
+        items: Iterable[KeyValue]
+        if order or sort_by:
+            items = client.range(
+                start,
+                end,
+                limit=limit,
+                revision=revision,
+                keys_only=keys_only,
+                sort_order=order or "ascend",
+                sort_target=sort_by or "key",
+                level=level,
+            ).items
         else:
-            items = client.scan(start, end, keys_only=keys_only, level=level)
+            items = _in_key_order(client, start, end, revision, limit, keys_only, level)
         for item in items:
             found_count += 1
-            _write(item, is_single, keys_only, as_json)
+            write_line(item_line(item, is_single=not end, keys_only=keys_only, as_json=as_json))
     if not found_count:
         click.echo(f"metastore: nothing is stored under {key!r}", err=True)
         ctx.exit(ExitCode.FAILED)
@@ -78,27 +149,40 @@ def get(
 
 @click.command("del")
 @click.argument("key")
-@click.option("--prefix", "is_prefix", is_flag=True, help="All keys that start with KEY.")
+@prefix_option
+@range_end_option
+@previous_option
 @click.pass_context
-def delete(ctx: click.Context, key: str, is_prefix: bool) -> None:
-    """Delete KEY and print how many keys were deleted."""
-    start, end = os.fsencode(key), b""
-    if is_prefix:
-        start, end = prefix_range(start)
+def delete(
+    ctx: click.Context, key: str, is_prefix: bool, range_end: str | None, prev: bool
+) -> None:
+    """Delete KEY and print how many keys were deleted.
+
+    \b
+    metastore del jobs/ --prefix --prev
+    """
+    start, end = range_of(ctx, key, is_prefix, range_end)
     with open_client(ctx) as client:
-        result = client.delete_range(start, end)
-    click.echo(f"deleted {result.deleted}")
+        result = client.delete_range(start, end, prev_kv=prev)
+    write_line(b"deleted %d" % result.deleted)
+    for item in result.previous:
+        write_line(pair_line(item))
     if not result.deleted:
         ctx.exit(ExitCode.FAILED)
 
 
-def _write(item: KeyValue, is_single: bool, keys_only: bool, as_json: bool) -> None:
-    if as_json:
-        line = encode_line(item.key, None if keys_only else item.value)
-    elif keys_only:
-        line = item.key
-    elif is_single:
-        line = item.value
-    else:
-        line = item.key + b"\t" + item.value
-    sys.stdout.buffer.write(line + b"\n")
+def _in_key_order(
+    client: Client,
+    start: bytes,
+    end: bytes,
+    revision: int,
+    limit: int,
+    keys_only: bool,
+    level: str,
+) -> Iterable[KeyValue]:
+    """However many they are: in pages."""
+    if not end:
+        found = client.get(start, revision=revision, level=level)
+        return [] if found is None else [found]
+    items = client.scan(start, end, revision=revision, keys_only=keys_only, level=level)
+    return islice(items, limit or None)

@@ -21,9 +21,9 @@ class BadLine(ValueError):
 
 def encode_line(key: bytes, value: bytes | None) -> bytes:
     """Without the line's end. A value of None is left out."""
-    fields = _encode_field("key", key)
+    fields = encode_field("key", key)
     if value is not None:
-        fields |= _encode_field("value", value)
+        fields |= encode_field("value", value)
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -46,7 +46,7 @@ def decode_line(line: bytes) -> tuple[bytes, bytes]:
     return key, _decode_field(fields, "value")
 
 
-def _encode_field(name: str, data: bytes) -> dict[str, str]:
+def encode_field(name: str, data: bytes) -> dict[str, str]:
     try:
         return {name: data.decode()}
     except UnicodeDecodeError:

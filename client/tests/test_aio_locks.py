@@ -8,52 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from line_play import play, watches
 
 from metastore.client import ClientMisused, LeaseLost, aio
-from metastore.transport import schema, watch_frames
 
 WAIT_S = 10.0
-
-
-def play(cluster: Any) -> None:
-    """Lets the cluster grant leases, compare create revisions and sort by them."""
-
-    def txn(operation: Any) -> Any:
-        _, [(_, _, key, _, operand)], success, failure = operation
-        found = cluster.data.get(key)
-        succeeded = (found[2] if found else 0) == operand
-        results = [cluster._apply_to_keys(op) for op in (success if succeeded else failure)]
-        return [0, cluster.revision, succeeded, results]
-
-    def filtered_range(operation: Any) -> Any:
-        _, start, end, limit, _, _, order, _, _, _, _, created_max = operation
-        found = [kv for key, kv in cluster.data.items() if start <= key < end]
-        found = [kv for kv in found if not created_max or kv[2] <= created_max]
-        found.sort(key=lambda kv: kv[2], reverse=order == schema.SortOrder.DESCEND)
-        return [0, cluster.revision, found[:limit], len(found) > limit, len(found)]
-
-    def revoke(operation: Any) -> Any:
-        for key in [key for key, kv in cluster.data.items() if kv[5] == operation[1]]:
-            del cluster.data[key]
-            cluster.revision += 1
-            tell_deletion(cluster.leader, key, cluster.revision)
-        return [0, cluster.revision]
-
-    cluster.answers[schema.Op.TXN] = txn
-    cluster.answers[schema.Op.FILTERED_RANGE] = filtered_range
-    cluster.answers[schema.Op.LEASE_GRANT] = lambda op: [0, 1, op[1], 60]
-    cluster.answers[schema.Op.LEASE_REVOKE] = revoke
-
-
-def watches(node: Any) -> list[watch_frames.Watch]:
-    return [frame for frame in node.watch_frames if isinstance(frame, watch_frames.Watch)]
-
-
-def tell_deletion(node: Any, key: bytes, revision: int) -> None:
-    for watch in watches(node):
-        if watch.key == key:
-            events = watch_frames.encode_event_list([((key, b"", 0, revision, 0, 0), None)])
-            node.tell(watch_frames.encode_events(watch.request_id, revision, events))
 
 
 def run(cluster: Any, body: Callable[[aio.Client], Coroutine[Any, Any, Any]]) -> Any:
