@@ -13,6 +13,12 @@ from metastore.node.raft.model import NO_LIMIT, Entry, Snapshot, invariant
 from metastore.node.raft.storage import Compacted, LogReader, Unavailable, limit_size
 from metastore.node.raft.unstable import Unstable
 
+_LOST = (
+    "a commit index beyond the last entry: this node lost entries that it had acknowledged (was "
+    "its data directory emptied, or put back from an older copy?); remove the node from the "
+    "cluster and add it with a new node_id and an empty data_dir"
+)
+
 
 class RaftLog:
     """applied <= applying <= commit_index <= last_index, except while a snapshot is being restored,
@@ -214,7 +220,7 @@ class RaftLog:
     def commit_to(self, index: int) -> None:
         """Raises commit_index to `index`; never lowers it."""
         if index > self.commit_index:
-            invariant(index <= self.last_index, "a commit index beyond the last entry: log lost?")
+            invariant(index <= self.last_index, _LOST)
             self.commit_index = index
 
     def maybe_commit(self, index: int, term: int) -> bool:
