@@ -1,23 +1,21 @@
-"""An acknowledged write is on disk: after kill -9, after a disk that fails; and status answers
-meanwhile."""
+"""An acknowledged write is on disk after a log that cannot grow (A11); and status answers while a
+node writes. Power that goes is in test_power_loss.py."""
 
 import resource
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from node_processes import NodeProcesses, eventually
+from lost_power import log_files
+from node_processes import BOTH_ENGINES, NodeProcesses, eventually
 
 from metastore.client import Client
 from metastore.client.errors import MetastoreError
 from metastore.node.exit_codes import ExitCode
 
-KILL_ROUNDS = 5
-WRITES_A_ROUND = 200
 LOG_BYTES_MORE = 64 << 10  # how much the log may still grow before the disk "is full"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), BOTH_ENGINES]
 
 
 @pytest.fixture
@@ -35,32 +33,11 @@ def all_are_there(cluster: NodeProcesses, acknowledged: dict[str, str]) -> None:
     assert {key: stored.get(key) for key in acknowledged} == acknowledged
 
 
-def test_a_single_node_killed_right_after_its_reply_has_lost_no_write(
-    alone: NodeProcesses,
-) -> None:
-    """A6: with one voter nobody else would have it."""
-    acknowledged: dict[str, str] = {}
-    for number in range(KILL_ROUNDS):
-        with alone.client() as client:
-            for count in range(WRITES_A_ROUND):
-                key = f"k/{number}/{count}"
-                client.put(key, str(count))
-                acknowledged[key] = str(count)
-            alone.kill(1)
-        alone.start()
-        alone.leader()
-        all_are_there(alone, acknowledged)
-
-
 def limit_file_size(pid: int, size_bytes: int) -> None:
     """From now on the process cannot write past this size of any file: EFBIG, since Python ignores
     the signal."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
-
-
-def log_bytes(data_dir: Path) -> int:
-    return max(path.stat().st_size for path in (data_dir / "wal").iterdir())
 
 
 def write_until_refused(client: Client, acknowledged: dict[str, str]) -> None:
@@ -76,7 +53,8 @@ def write_until_refused(client: Client, acknowledged: dict[str, str]) -> None:
 def test_a_node_whose_log_cannot_be_written_stops_and_has_lost_no_acknowledged_write(
     alone: NodeProcesses,
 ) -> None:
-    limit_file_size(alone.pids[1], log_bytes(alone.data_dir(1)) + LOG_BYTES_MORE)
+    log = log_files(alone.data_dir(1), alone.engine)[-1]
+    limit_file_size(alone.pids[1], log.stat().st_size + LOG_BYTES_MORE)
     acknowledged: dict[str, str] = {}
     with alone.client() as client:
         write_until_refused(client, acknowledged)

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from node_processes import NodeProcesses, ask_status, eventually
+from node_processes import BOTH_ENGINES, NodeProcesses, ask_status, eventually
 
 from metastore.client import Client
 
 OPTIONS = ("--snapshot-entries", "100", "--snapshot-trailing-entries", "10")
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), BOTH_ENGINES]
 
 
 @pytest.fixture
