@@ -79,6 +79,14 @@ class State:
         self._internal_table = self._internal_operations()
         self._choose_table()
 
+    def let_go(self) -> None:
+        """The end of a state that another one replaces; nothing may be applied or read after it.
+        Its tables refer back to it, and only the collector of cycles would ever free it."""
+        for table in (self._table_with_space, self._table_without_space):
+            table.clear()
+        self._read_table.clear()
+        self._internal_table.clear()
+
     # Applying
 
     def apply(self, entry: LogEntry) -> list[bytes]:

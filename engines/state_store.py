@@ -110,5 +110,6 @@ class StateStore:
         self._gone_leases += (
             LeaseChange(lease, 0) for lease in before.leases.ids() if not state.leases.exists(lease)
         )
+        before.let_go()
         self._state = state
         self._applied = applied

@@ -64,6 +64,7 @@ class NodeLoop:
         self._stopped = False
         self._was_leader_of = 0
         self._has_more = False  # work that waits for no input
+        self._turn_began = 0.0
 
     def open(self) -> None:
         """Raises BindFailed, StorageDamaged or StorageFailed; nothing is left open then."""
@@ -92,6 +93,7 @@ class NodeLoop:
                 wait_ms = max(0, int((self._next_tick - time.monotonic()) * 1000) + 1)
                 poller.poll(0 if self._has_more else wait_ms)
                 self._turn(parts)
+                self._note_lag(parts)
             return ExitCode.OK
         finally:
             self._close(parts)
@@ -120,9 +122,11 @@ class NodeLoop:
         self._stop_if_due(parts)
 
     def _tick_if_due(self, parts: Parts) -> bool:
-        now = time.monotonic()
+        now = self._turn_began = time.monotonic()
         if now < self._next_tick:
             return False
+        # Late although nothing was done: another thread, or the machine, had the processor.
+        parts.lag_s_max = max(parts.lag_s_max, now - self._next_tick)
         due = 1 + int((now - self._next_tick) / self._tick_s)
         ticks = min(TICKS_AT_ONCE_MAX, due)
         if due > ticks:
@@ -135,6 +139,12 @@ class NodeLoop:
         parts.desk.expire_reads()
         parts.publish()
         return True
+
+    def _note_lag(self, parts: Parts) -> None:
+        """A turn that takes long delays every heartbeat; which it was the log cannot tell."""
+        took_s = time.monotonic() - self._turn_began
+        if took_s > parts.lag_s_max:
+            parts.lag_s_max = took_s
 
     def _on_item(self, parts: Parts, item: object) -> None:
         match item:

@@ -55,6 +55,7 @@ class Parts:
     lost_tail: LostTail
     backups: Backups
     malformed: dict[int, int] = field(default_factory=dict)  # refused messages by peer
+    lag_s_max: float = 0.0  # the longest turn of the loop, or delay of one, since the start
 
     def start(self) -> None:
         self.disk.start()

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from metastore.engines.contract import RaftLog, StorageDamaged, StorageFailed, Store
-from metastore.node import logs
+from metastore.node import garbage, logs
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import (
     DataDirectory,
@@ -90,6 +90,7 @@ def _run(settings: Settings) -> ExitCode:
         signals = stack.enter_context(StopSignals(loop.request_stop))
         loop.open()
         directory.note_log()
+        garbage.leave_out_what_is_there()
         if signals.asked:
             # It came during recovery, when there was no loop yet that could have heard it.
             loop.request_stop()

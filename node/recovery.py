@@ -45,6 +45,18 @@ class LogMirror(MemoryStorage):
     def snapshot(self) -> Snapshot:
         return self.newest
 
+    def index_before_trailing(self, index: int, count_max: int, bytes_max: int) -> int:
+        """Where to cut, so that of the entries up to `index` at most so many, of at most so many
+        bytes together, are kept."""
+        before = self._before
+        lowest = max(before, index - count_max)
+        bytes_count = 0
+        for place in range(index, lowest, -1):
+            bytes_count += self._entries[place - before - 1].size_bytes
+            if bytes_count > bytes_max:
+                return place
+        return lowest
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:

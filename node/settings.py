@@ -148,7 +148,8 @@ class Settings:
     )
     snapshot_trailing_entries: int = _setting(
         number_from(0, 1_000_000_000),
-        "Entries kept in the log below a snapshot, for followers that are only a little behind.",
+        "Entries kept in the log below a snapshot, for followers that are only a little behind; "
+        "fewer if they are more than a quarter of `snapshot_bytes`.",
         "Too small: a follower that paused briefly needs a whole snapshot. Too large: memory.",
         5_000,
     )

@@ -16,6 +16,8 @@ from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import Snapshot
 from metastore.node.recovery import LogMirror, to_meta, to_snapshot
 
+TRAILING_BYTES_SHARE = 4  # the entries kept below a snapshot take at most this part of bytes_max
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -128,8 +130,11 @@ class SnapshotKeeper:
         if meta.index <= self._mirror.newest.index:
             return None  # one from the leader was installed meanwhile
         self._mirror.newest = to_snapshot(meta)
+        # By bytes too: five thousand entries may be a few gigabytes.
+        bytes_max = self._bytes_max // TRAILING_BYTES_SHARE
+        trailing = self._mirror.index_before_trailing(meta.index, self._trailing_entries, bytes_max)
         # What follows a snapshot under way is kept, or its receiver would only need the next one.
-        keep_from = min([meta.index - self._trailing_entries, *self.sending.values()])
+        keep_from = min([trailing, *self.sending.values()])
         if keep_from > self._mirror.first_index():
             self._mirror.compact(keep_from)
         return meta

@@ -75,6 +75,7 @@ def _alarms(parts: Parts) -> list[str]:
 def _counters(parts: Parts) -> dict[str, int]:
     """Flat names with dots; every drop and refusal with its peer and reason."""
     counters: dict[str, int] = {
+        "loop.lag_ms_max": round(parts.lag_s_max * 1000),
         "proposals.pending": len(parts.pending),
         "reads.pending": len(parts.reads),
         "appends.outstanding": parts.disk.outstanding,

@@ -7,6 +7,7 @@ Keeps the order among the three; each of them has a module of its own.
 from dataclasses import dataclass
 
 from metastore.engines.contract import Store
+from metastore.node import garbage
 from metastore.node.housekeeping import Housekeeping
 from metastore.node.lease_clock import LeaseClock
 from metastore.node.raft.node import RaftCore
@@ -31,6 +32,7 @@ class Upkeep:
         self.watching.publish()
 
     def on_installed(self) -> None:
+        garbage.leave_out_what_is_there()
         self.leases.restart()
         self.housekeeping.on_installed()
         self.watching.publish()

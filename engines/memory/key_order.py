@@ -45,6 +45,14 @@ class KeyOrder:
         keys: Iterator[bytes] = self._sorted.islice(low, high)
         return keys
 
+    def remove_last(self, count: int) -> bool:
+        """So many, or as many as there are; whether there are more."""
+        self._sort()
+        keys = self._sorted
+        for _ in range(min(count, len(keys))):
+            keys.pop()
+        return bool(keys)
+
     def _bounds(self, start: bytes, end: bytes | None) -> tuple[int, int]:
         self._sort()
         low = self._sorted.bisect_left(start)

@@ -5,6 +5,7 @@ Records are shared tuples, never copied. One owner thread; what `freeze` gives m
 more, and the order of two steps in `put` and `delete` is what makes that right.
 """
 
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
@@ -14,6 +15,8 @@ from operator import itemgetter
 from metastore.engines.memory.key_order import KeyOrder
 from metastore.engines.records import MOD, VERSION, KeyValue, record_bytes
 from metastore.engines.snapshot_format import Order, shared_revisions
+
+DISSOLVED_AT_ONCE = 1000  # records; freeing them takes well below a millisecond
 
 _mod = itemgetter(MOD)
 
@@ -166,6 +169,19 @@ class MemoryRecords:
         # All of it is older than the compaction: a store that was restored from a backup.
         newest = max(map(_mod, chain(self._live.values(), *self._past.values())), default=0)
         return self.freeze(newest).versions()
+
+    def dissolve(self) -> None:
+        """The end of records that nobody will read again, on any thread: in small steps, with turns
+        for the others in between. Letting go of a million of them at once would hold up every
+        thread for as long as that takes."""
+        live, past, changes = self._live, self._past, self._changes
+        while self._keys.remove_last(DISSOLVED_AT_ONCE) or live or past or changes:
+            for held in (live, past):
+                for _ in range(min(len(held), DISSOLVED_AT_ONCE)):
+                    held.popitem()
+            del changes[-DISSOLVED_AT_ONCE:]
+            self._gone.remove_last(DISSOLVED_AT_ONCE)
+            time.sleep(0)
 
     def freeze(self, revision: int) -> "FrozenRecords":
         """The state as of now, `revision` being the newest; costs a list of the keys. Right as long

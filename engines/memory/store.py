@@ -6,6 +6,7 @@ the state comes from and where it goes. Threads of its own only while a snapshot
 hash worked out.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from metastore.engines.contract import (
 from metastore.engines.files import Files
 from metastore.engines.hash_replies import hash_reply
 from metastore.engines.memory.loading import Loaded, empty_state, load_state
+from metastore.engines.memory.records import MemoryRecords
 from metastore.engines.memory.snapshot_files import (
     adopt_snapshot,
     find_snapshots,
@@ -32,12 +34,15 @@ from metastore.engines.memory.snapshot_files import (
     remove_unfinished_snapshots,
     snapshot_name,
 )
+from metastore.engines.mvcc import KeySpace
 from metastore.engines.snapshot_format import SnapshotHeader, write_snapshot
 from metastore.engines.state_store import StateStore
 
 T = TypeVar("T")
 
-_WRITER, _HASHER = "snapshot-writer", "hasher"
+DISSOLVE_WAIT_S = 0.1
+
+_WRITER, _HASHER, _DISSOLVER = "snapshot-writer", "hasher", "dissolver"
 
 
 class MemoryStore(StateStore):
@@ -178,8 +183,18 @@ class MemoryStore(StateStore):
         return loaded
 
     def _replace(self, loaded: Loaded) -> None:
+        before, keys = self._records, self._state.keys
         self._records = loaded.records
         self._become(loaded.meta, loaded.state)
+        if len(before):
+            self._work.start(_DISSOLVER, partial(self._dissolve, before, keys), lambda _: None)
+
+    def _dissolve(self, before: MemoryRecords, keys: KeySpace) -> None:
+        """Once no snapshot and no hash is made of it any more."""
+        while keys.compaction_pauses and not self._work.is_closing():
+            time.sleep(DISSOLVE_WAIT_S)
+        if not keys.compaction_pauses:
+            before.dissolve()
 
     def _start(self, name: str, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Work on the records frozen just now: what compaction took would be missing from them."""

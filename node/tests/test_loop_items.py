@@ -1,5 +1,6 @@
 """What other threads tell the loop: a death among them ends the node, whatever else goes on."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from metastore.engines.memory.wal import WriteAheadLog
 from metastore.node import logs
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
-from metastore.node.loop import NodeLoop
+from metastore.node.loop import DISK_CLOSE_S, NodeLoop
 from metastore.node.raft.messages import RequestVote
 from metastore.node.settings_sources import load
 from metastore.node.sockets import ThreadDied
+from metastore.node.status_details import details_of
 
 ANY_PORT = "tcp://127.0.0.1:0"
 
@@ -116,3 +118,40 @@ def test_requests_that_have_arrived_come_before_what_the_node_proposes_itself(
     assert order == ["requests", "own"]
     monkeypatch.undo()
     loop._close(parts)
+
+
+def test_the_longest_turn_of_the_loop_is_told(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks for lost heartbeats must see whether this node's loop stood still."""
+    parts, told = parts_of(loop), list[int]()
+
+    def take_long(_: Any) -> None:
+        loop._turn_began -= 7.0
+        loop._stopped = True
+
+    def close(parts: Any, _: float) -> None:
+        told.append(details_of(parts).counters["loop.lag_ms_max"])
+        closing(parts, DISK_CLOSE_S)
+
+    closing = type(parts).close
+    monkeypatch.setattr(type(parts), "close", close)
+    monkeypatch.setattr(loop, "_stop_if_due", take_long)
+    loop.run()
+    assert 7000 <= told[0] < 60_000
+
+
+def test_a_tick_that_comes_late_is_told_too(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it was another thread, or another process, that had the processor."""
+    parts, turn = parts_of(loop), loop._turn
+
+    def begin_late(parts: Any) -> None:
+        loop._next_tick = time.monotonic() - 9.0
+        turn(parts)
+        loop._stopped = True
+
+    monkeypatch.setattr(loop, "_turn", begin_late)
+    loop.run()
+    assert 9.0 <= parts.lag_s_max < 60.0

@@ -54,6 +54,14 @@ def test_fewer_entries_than_the_trailing_ones_are_all_kept(tmp_path: Path) -> No
     assert node.mirror.first_index() == 2
 
 
+def test_trailing_entries_are_also_bounded_by_their_bytes(tmp_path: Path) -> None:
+    """Five thousand entries of a megabyte each would be more than the data of many a node."""
+    node = Node(tmp_path, trailing_entries=100, entries_max=10, bytes_max=100_000)
+    node.apply(10, b"x" * 9_000)
+    node.keeper.on_saved(node.saved())
+    assert (node.mirror.first_index(), node.mirror.last_index()) == (10, 11)
+
+
 def test_entries_that_follow_a_snapshot_under_way_to_a_peer_are_kept(node: Node) -> None:
     """D7: else continuous writes would send one snapshot after the other."""
     node.keeper.send(message_for(2, node.save_now()), ADDRESS, Sender())

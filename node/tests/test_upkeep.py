@@ -1,5 +1,6 @@
 """Leases, watches and housekeeping around a real core and store: what one does, the others see."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
@@ -132,3 +133,13 @@ def test_the_upkeep_of_a_recovered_node_knows_its_leases(
     request = schema.encode_request([(int(schema.Op.LEASE_TIME_TO_LIVE), 7, False)])
     [result] = schema.decode_results(alone.store.read(request))
     assert 0 < result[2] <= 100
+
+
+def test_the_collector_of_cycles_leaves_out_a_state_that_was_installed(bench: Bench) -> None:
+    """It would walk every key there is, with all threads standing still."""
+    gc.unfreeze()
+    bench.upkeep.on_installed()
+    try:
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
