@@ -99,14 +99,13 @@ class Watch(Reader):
             await asyncio.wait([news], timeout=max(0.0, remaining_s))
             if not news.done():
                 return None
-            self._news = None
             news.result()
             if not self._arrived and self._stream.error is not None:
                 raise self._stream.error.with_traceback(None)
         return None
 
     def _listen(self) -> Waiting:
-        """One batch is fetched ahead, so that `get` without patience finds something, too."""
-        if self._news is None:
+        """The first batch is fetched ahead, so that `get` without patience finds something."""
+        if self._news is None or self._news.done():  # done: what it brought has been taken
             self._news = self._bridge.listen(self._stream, self._arrived)
         return self._news

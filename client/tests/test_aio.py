@@ -261,14 +261,42 @@ def test_a_cancelled_reader_loses_no_event(cluster: Any) -> None:
     run(cluster, body)
 
 
+def test_who_has_no_patience_finds_what_has_arrived(cluster: Any) -> None:
+    node = cluster.leader
+
+    async def body(client: aio.Client) -> None:
+        async with client.watch("a") as watch:
+            assert await watch.get(0.0) is None
+            tell(node, 2, b"a")
+            await eventually(lambda: bool(watch._arrived))
+            event = await watch.get(0.0)
+            assert event is not None
+            assert event.item.mod_revision == 2
+
+    run(cluster, body)
+
+
+def test_a_watch_fetches_one_batch_ahead(cluster: Any) -> None:
+    node = cluster.leader
+
+    async def body(client: aio.Client) -> None:
+        async with client.watch("a") as watch:
+            tell(node, 2, b"a")
+            await eventually(lambda: bool(watch._arrived))
+
+    run(cluster, body)
+
+
 def test_a_compacted_watch_says_so_after_what_had_arrived(cluster: Any) -> None:
     node = cluster.leader
 
     async def body(client: aio.Client) -> None:
         async with client.watch("a", start_revision=3) as watch:
             tell(node, 4, b"a")
+            tell(node, 5, b"a")
             node.tell(watch_frames.encode_canceled(watches(node)[-1].request_id, 9, "compacted"))
-            assert (await anext(watch)).item.key == b"a"
+            await eventually(lambda: watch._stream.error is not None)
+            assert [(await anext(watch)).item.mod_revision for _ in range(2)] == [4, 5]
             for _ in range(2):
                 with pytest.raises(Compacted, match="9"):
                     await watch.get(WAIT_S)
