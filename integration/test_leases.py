@@ -60,12 +60,9 @@ def put_with_lease(client: Client, key: str, ttl_s: int, *, keep_alive: bool) ->
     return lease
 
 
-@BOTH_ENGINES
 def test_a_leader_that_slept_lets_no_lease_expire_that_was_renewed_at_the_next_one(
-    make_cluster: Callable[..., NodeProcesses],
+    cluster: NodeProcesses,
 ) -> None:
-    cluster = make_cluster(3)
-    cluster.start()
     leader = cluster.leader()
     with cluster.client(timeout_s=20) as client:
         kept = put_with_lease(client, "kept", TTL_S, keep_alive=True)

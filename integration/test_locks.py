@@ -173,7 +173,7 @@ def test_the_next_in_line_gets_the_lock_when_the_holder_is_gone_without_a_word(
         (kv,) = client.range(f"{NAME}/", f"{NAME}0").items
         assert kv.key == f"{NAME}/{lease.id:x}".encode()
         assert (kv.lease, kv.create_revision) == (lease.id, held.fencing_token)
-        following = other.lock(NAME, ttl_s=60)
+        following = other.lock(NAME, lease=other.lease(60))
         assert not following.acquire(timeout_s=0.05), "two held it at a time"
         assert client.range(f"{NAME}/", f"{NAME}0").count == 1, "who gave up still stands in line"
         assert following.acquire(timeout_s=60)
