@@ -85,7 +85,7 @@ def test_a_node_that_lost_what_it_acknowledged_stops_when_the_leader_counts_on_i
         cluster.kill(follower)
         replace_directory(cluster.data_dir(follower), older if is_copy else None)
         cluster.start(follower)
-        assert cluster.wait_gone(follower) == ExitCode.INVARIANT
+        assert cluster.wait_gone(follower) == ExitCode.STORAGE
         last = cluster.log(follower).strip().splitlines()[-1]
         assert "lost entries that it had acknowledged" in last
         assert "empty data_dir" in last

@@ -43,7 +43,7 @@ def systems(xprocess: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         found: list[Etcd | Node] = [Etcd(etcd.port)]
         for engine in ENGINES:
             folder = tmp_path_factory.mktemp(engine)
-            node = NodeProcesses(xprocess, folder, 1, ("--engine", engine, "--sync", "never"))
+            node = NodeProcesses(xprocess, folder, 1, ("--sync", "never"), engine=engine)
             stack.callback(node.stop)
             node.start()
             node.leader()

@@ -27,7 +27,7 @@ from metastore.node.identity import (
     DataDirectoryWiped,
     open_data_directory,
 )
-from metastore.node.raft.model import RaftFailed
+from metastore.node.raft.model import LogLost, RaftFailed
 from metastore.node.settings import Settings, SettingsInvalid
 from metastore.node.settings_sources import load
 from metastore.transport.errors import BadAddress, BindFailed, InvariantViolated
@@ -42,6 +42,7 @@ _EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
     ((SettingsInvalid, BadAddress), ExitCode.CONFIGURATION, "bad setting"),
     ((BindFailed,), ExitCode.NETWORK, "network"),
     ((DataDirectoryForeign, DataDirectoryLocked), ExitCode.IDENTITY, "identity"),
+    ((LogLost,), ExitCode.STORAGE, "storage"),
     ((RaftFailed, InvariantViolated), ExitCode.INVARIANT, "invariant broken, a defect"),
     (
         (StorageDamaged, StorageFailed, DataDirectoryUnusable, DataDirectoryWiped, OSError),

@@ -9,15 +9,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from metastore.node.raft.events import EventKind, Tracer
-from metastore.node.raft.model import NO_LIMIT, Entry, Snapshot, invariant
+from metastore.node.raft.model import NO_LIMIT, Entry, LogLost, Snapshot, invariant
 from metastore.node.raft.storage import Compacted, LogReader, Unavailable, limit_size
 from metastore.node.raft.unstable import Unstable
-
-_LOST = (
-    "a commit index beyond the last entry: this node lost entries that it had acknowledged (was "
-    "its data directory emptied, or put back from an older copy?); remove the node from the "
-    "cluster and add it with a new node_id and an empty data_dir"
-)
 
 
 class RaftLog:
@@ -218,10 +212,10 @@ class RaftLog:
     # committing
 
     def commit_to(self, index: int) -> None:
-        """Raises commit_index to `index`; never lowers it."""
-        if index > self.commit_index:
-            invariant(index <= self.last_index, _LOST)
-            self.commit_index = index
+        """Raises commit_index to `index`; never lowers it. Raises LogLost."""
+        if index > self.last_index:
+            raise LogLost
+        self.commit_index = max(self.commit_index, index)
 
     def maybe_commit(self, index: int, term: int) -> bool:
         """Commits `index` if that is progress and its entry is of `term`: the leader's own, since

@@ -19,6 +19,18 @@ class RaftFailed(Exception):
     """The core's state is impossible; the node must stop (see `invariant`)."""
 
 
+class LogLost(RaftFailed):
+    """The log ends before what is known to be committed: not a defect of ours, but of the disk, or
+    of whoever emptied it or put an older copy back."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a commit index beyond the last entry: this node lost entries that it had acknowledged "
+            "(was its data directory emptied, or put back from an older copy?); remove the node "
+            "from the cluster and add it with a new node_id and an empty data_dir"
+        )
+
+
 def invariant(condition: bool, sentence: str) -> None:
     """Raises RaftFailed with the sentence unless the condition holds; `python -O` keeps it."""
     if not condition:

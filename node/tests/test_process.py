@@ -17,7 +17,7 @@ from metastore.engines.rocksdb.driver import EngineMissing
 from metastore.node import logs, process
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
-from metastore.node.raft.model import RaftFailed
+from metastore.node.raft.model import LogLost, RaftFailed
 from metastore.node.settings import SettingsInvalid, parse_cluster_id
 from metastore.transport.errors import BindFailed, InvariantViolated
 
@@ -76,6 +76,7 @@ FAILURES = [
     (StorageDamaged("wal/log-1 at 17"), ExitCode.STORAGE),
     (OSError(5, "Input/output error"), ExitCode.STORAGE),
     (RaftFailed("two leaders of one term"), ExitCode.INVARIANT),
+    (LogLost(), ExitCode.STORAGE),
     (InvariantViolated("a reply without a request"), ExitCode.INVARIANT),
     (SettingsInvalid("flag", "sync", "x", "always"), ExitCode.CONFIGURATION),
     (KeyError("surprise"), ExitCode.INTERNAL),
