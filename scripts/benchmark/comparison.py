@@ -24,20 +24,26 @@ ROWS = (
     Row("watch events, 100 watchers", "watch", 100, 1),
 )
 MEMORY = "MB per million keys"
+RESTART = "restart with many keys, ms"
 
 Samples = dict[str, list[float]]
 
 
 def run(rounds: int, seconds: float, only: str, as_json: bool, memory_keys: int) -> int:
-    """`memory_keys`: how many keys are written to see what they take; 0 leaves that row out."""
+    """`memory_keys`: how many keys are written to see what they cost; 0 leaves those rows out."""
     rows = [row for row in ROWS if only in row.name]
     results: dict[str, Samples] = {}
     if rows:
         _run_rows(rows, rounds, seconds, results)
-    if memory_keys and only in MEMORY:
-        results[MEMORY] = _memory(memory_keys)
-        print(_line(MEMORY, results[MEMORY]), flush=True)
-    print("\nper second (but memory), median; ratios are medians of each round's memory : other")
+    wanted = [name for name in (MEMORY, RESTART) if only in name]
+    if memory_keys and wanted:
+        measured = _many_keys(memory_keys)
+        for name in wanted:
+            results[name] = measured[name]
+            print(_line(name, results[name]), flush=True)
+    print(
+        "\nper second (but the last two), median; ratios are medians of each round's memory : other"
+    )
     if as_json:
         print(json.dumps(results))
     return 0
@@ -60,9 +66,10 @@ def _run_rows(rows: list[Row], rounds: int, seconds: float, results: dict[str, S
                 contender.stop()
 
 
-def _memory(count: int) -> Samples:
-    """Each cluster alone and new; what one node grew by."""
-    samples: Samples = {}
+def _many_keys(count: int) -> dict[str, Samples]:
+    """Each cluster alone and new: what one node grew by, and how long all nodes take to be back
+    after a kill."""
+    samples: dict[str, Samples] = {MEMORY: {}, RESTART: {}}
     for contender in all_contenders():
         with tempfile.TemporaryDirectory(prefix="metastore-bench-") as folder:
             try:
@@ -70,7 +77,8 @@ def _memory(count: int) -> Samples:
                 before = contender.resident_bytes()
                 if contender.fill(count, b"bench/memory/%09d".__mod__):
                     grown = contender.resident_bytes() - before
-                    samples[contender.name] = [grown / 1e6 * 1e6 / count]
+                    samples[MEMORY][contender.name] = [grown / 1e6 * 1e6 / count]
+                    samples[RESTART][contender.name] = [contender.restart() * 1000]
             finally:
                 contender.stop()
     return samples

@@ -1,7 +1,7 @@
 """The systems under test: each starts three nodes in a folder of its own and measures one row.
 
 A contender answers `measure(row, seconds)` with the row's unit per second, or None for a row it has
-not; `fill` and `resident_bytes` are for the memory that keys take.
+not; `fill`, `resident_bytes` and `restart` are for what many keys cost.
 """
 
 import os
@@ -18,6 +18,8 @@ from benchmark import fan_out, h2, load
 from cluster.layout import random_ports
 
 STARTUP_S = 30.0
+RESTART_S = 120.0
+A_MOMENT_S = 0.001  # one request
 LOOPBACK = "127.0.0.1"
 
 
@@ -46,6 +48,11 @@ class Contender(Protocol):
         """Of one node, the mean over all."""
         ...
 
+    def restart(self) -> float:
+        """Kills all nodes and starts them again; seconds until a linearizable read is answered.
+        Only after a `fill` that made sense."""
+        ...
+
     def stop(self) -> None: ...
 
 
@@ -55,6 +62,24 @@ def resident_bytes(processes: Sequence["subprocess.Popen[bytes]"]) -> float:
         status = Path(f"/proc/{process.pid}/status").read_text()
         sizes.append(int(status.split("VmRSS:")[1].split()[0]) * 1024)
     return sum(sizes) / len(sizes)
+
+
+Command = tuple[list[str], Path]  # and the file of what it prints
+
+
+def start_all(commands: Sequence[Command]) -> list["subprocess.Popen[bytes]"]:
+    processes = []
+    for command, path in commands:
+        with path.open("ab") as log:
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+    return processes
+
+
+def kill(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
@@ -74,6 +99,7 @@ class MetaStore:
     def __init__(self, engine: str) -> None:
         self.name = engine
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._commands: list[Command] = []
         self._endpoints: list[str] = []
 
     def start(self, folder: Path) -> None:
@@ -88,8 +114,8 @@ class MetaStore:
             command += ["--cluster-id", "bench", "--engine", self.name, "--quota-bytes", "0"]
             for member in members:
                 command += ["--member", member]
-            log = (folder / f"{self.name}-{node_id}.log").open("wb")
-            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            self._commands.append((command, folder / f"{self.name}-{node_id}.log"))
+        self._processes = start_all(self._commands)
         load.wait_for_leader(self._endpoints, STARTUP_S)
 
     def measure(self, row: Row, seconds: float) -> float | None:
@@ -104,6 +130,14 @@ class MetaStore:
     def resident_bytes(self) -> float:
         return resident_bytes(self._processes)
 
+    def restart(self) -> float:
+        kill(self._processes)
+        started = time.monotonic()
+        self._processes = start_all(self._commands)
+        load.wait_for_leader(self._endpoints, RESTART_S)
+        load.run(self._endpoints, "get", 1, 1, A_MOMENT_S)
+        return time.monotonic() - started
+
     def stop(self) -> None:
         end(self._processes)
 
@@ -115,6 +149,7 @@ class Etcd:
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._commands: list[Command] = []
         self._clients: list[str] = []
         self._leader = ""
 
@@ -132,8 +167,8 @@ class Etcd:
             command += ["--listen-client-urls", self._clients[n]]
             command += ["--advertise-client-urls", self._clients[n], "--initial-cluster", cluster]
             command += ["--quota-backend-bytes", str(8 << 30)]
-            log = (folder / f"etcd-{n}.log").open("wb")
-            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            self._commands.append((command, folder / f"etcd-{n}.log"))
+        self._processes = start_all(self._commands)
         self._leader = h2.wait_for_etcd_leader(self._clients, STARTUP_S)
 
     def measure(self, row: Row, seconds: float) -> float | None:
@@ -147,6 +182,13 @@ class Etcd:
 
     def resident_bytes(self) -> float:
         return resident_bytes(self._processes)
+
+    def restart(self) -> float:
+        kill(self._processes)
+        started = time.monotonic()
+        self._processes = start_all(self._commands)
+        h2.read(h2.wait_for_etcd_leader(self._clients, RESTART_S))
+        return time.monotonic() - started
 
     def stop(self) -> None:
         end(self._processes)
@@ -194,6 +236,9 @@ class PySyncObj:
 
     def resident_bytes(self) -> float:
         return resident_bytes(self._processes)
+
+    def restart(self) -> float:
+        raise NotImplementedError("it has no fill")
 
     def _line(self) -> str:
         stdout = self._processes[0].stdout

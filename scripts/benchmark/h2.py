@@ -78,6 +78,15 @@ def fill(endpoint: str, count: int, key: Callable[[int], bytes]) -> None:
     connection.close()
 
 
+def read(endpoint: str) -> None:
+    """One linearizable read of one key."""
+    key = base64.b64encode(KEY).decode()
+    data = json.dumps({"key": key}).encode()
+    request = urllib.request.Request(f"{endpoint}/v3/kv/range", data=data)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        response.read()
+
+
 def wait_for_etcd_leader(endpoints: Sequence[str], timeout_s: float) -> str:
     """The leader's client endpoint, once every member names the same one."""
     deadline = time.monotonic() + timeout_s
