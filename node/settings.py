@@ -144,7 +144,7 @@ class Settings:
         number_from(1 << 16, 1 << 46),
         "Log bytes since the last snapshot that start a new one, whichever comes first.",
         "As `snapshot_entries`.",
-        256 << 20,
+        64 << 20,
     )
     snapshot_trailing_entries: int = _setting(
         number_from(0, 1_000_000_000),
