@@ -1,5 +1,6 @@
 """The process: every failure ends in its exit code and one clear last line; signals stop it."""
 
+import gc
 import os
 import shutil
 import signal
@@ -118,6 +119,14 @@ def test_a_stop_in_good_order_is_exit_code_0_without_a_last_line(
 ) -> None:
     assert run_with(StubLoop())[0] == 0
     assert "stopped, exit code" not in capsys.readouterr().err
+
+
+def test_the_collector_of_cycles_leaves_out_what_a_running_node_holds(run_with: Any) -> None:
+    counts: list[int] = []
+    gc.unfreeze()
+    run_with(StubLoop(on_run=lambda: counts.append(gc.get_freeze_count())))
+    gc.unfreeze()
+    assert counts[0] > 0
 
 
 def test_the_lock_is_given_back_after_a_failure(run_with: Any) -> None:
