@@ -104,6 +104,14 @@ def test_a_leader_cut_off_is_replaced_and_its_return_raises_no_term(
         cluster.stop()
 
 
+def test_a_node_alone_leads_without_waiting_for_a_timeout(
+    make_cluster: Callable[..., NodeProcesses],
+) -> None:
+    alone = make_cluster(1, ("--election-timeout-ms", "600000"))
+    alone.start()
+    assert alone.leader() == 1
+
+
 def test_a_stopped_leader_hands_over_and_ends_within_two_seconds(cluster: NodeProcesses) -> None:
     first = cluster.leader()
     cluster.signal(first, signal.SIGTERM)

@@ -33,7 +33,7 @@ from metastore.node.upkeep import make_upkeep
 from metastore.node.wake import WakeQueue
 
 APPEND_BYTES_MAX = 1 << 20
-COMMITTED_BYTES_MAX = 4 << 20  # applied in one turn, so that a long backlog cannot stop the ticks
+COMMITTED_BYTES_MAX = 1 << 20  # applied at once; see effects.APPLIED_BYTES_PER_TURN
 UNCOMMITTED_BYTES_MAX = 256 << 20
 INFLIGHT_COUNT_MAX = 256
 INFLIGHT_BYTES_MAX = 64 << 20

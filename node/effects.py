@@ -20,6 +20,8 @@ from metastore.node.reads import PendingReads
 from metastore.node.recovery import LogMirror, encode_configuration
 from metastore.node.snapshots import SnapshotKeeper
 
+APPLIED_BYTES_PER_TURN = 1 << 20
+
 
 class Effects:
     """`carry_out` after every group of inputs; `on_durable` for each report of the disk thread."""
@@ -61,24 +63,38 @@ class Effects:
         # Appends at the disk that it has not reported here. The disk's own count would not do:
         # between its sync and the report, the mirror does not have the entries yet.
         self._unreported_count = 0
+        self._applied_bytes = 0
         stored = mirror.initial_state()[0]
         self._term_and_vote = (stored.term, stored.voted_for)  # as last given to the disk
 
     def carry_out(self) -> None:
         """Until the core asks for nothing more."""
         while self._core.has_ready():
-            ready = self._core.ready()
-            for state in ready.read_states:
-                self._reads.confirm(state.context, state.read_index)
-            for message in ready.messages:
-                if isinstance(message, StorageAppend):
-                    self._append(message)
-                elif isinstance(message, StorageApply):
-                    self._apply(message)
-                elif isinstance(message, InstallSnapshot):
-                    self._send_snapshot(message)
-                else:
-                    self._outbox.add(message)
+            self._carry_out_one()
+
+    def carry_out_some(self) -> bool:
+        """As carry_out, but stops once APPLIED_BYTES_PER_TURN were applied, so that a long backlog
+        (after a start, or a pause) cannot stop the ticks. Whether there is more to do."""
+        self._applied_bytes = 0
+        while self._core.has_ready():
+            self._carry_out_one()
+            if self._applied_bytes >= APPLIED_BYTES_PER_TURN:
+                return self._core.has_ready()
+        return False
+
+    def _carry_out_one(self) -> None:
+        ready = self._core.ready()
+        for state in ready.read_states:
+            self._reads.confirm(state.context, state.read_index)
+        for message in ready.messages:
+            if isinstance(message, StorageAppend):
+                self._append(message)
+            elif isinstance(message, StorageApply):
+                self._apply(message)
+            elif isinstance(message, InstallSnapshot):
+                self._send_snapshot(message)
+            else:
+                self._outbox.add(message)
 
     def _append(self, message: StorageAppend) -> None:
         meta: SnapshotMeta | None = None
@@ -148,6 +164,7 @@ class Effects:
             return
         for entry, applied in zip(entries, self._store.apply(entries), strict=True):
             self._snapshots.note_applied(len(entry.data))
+            self._applied_bytes += len(entry.data)
             waiters, theirs = self._pending.take(entry.index, entry.term)
             if not waiters:
                 continue

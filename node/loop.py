@@ -84,6 +84,9 @@ class NodeLoop:
         if parts is None:
             raise RuntimeError("open() comes before run()")
         parts.start()
+        if parts.is_sole_voter():
+            # There is nobody to wait for: without this a lone node is away a timeout longer.
+            parts.core.campaign()
         poller = zmq.Poller()
         for source in (*parts.sockets.pollables(), parts.inbox.fileno()):
             poller.register(source, zmq.POLLIN)
@@ -109,7 +112,7 @@ class NodeLoop:
             # After the requests: a renewal that has arrived in time saves its lease.
             parts.upkeep.on_tick()
             parts.backups.tick()
-        parts.effects.carry_out()
+        has_more = parts.effects.carry_out_some()
         self._watch_leadership(parts)
         parts.desk.serve_reads()
         if not parts.outbox.has_entries:  # else the peers' disks come first
@@ -117,7 +120,7 @@ class NodeLoop:
         for node_id in parts.outbox.flush(parts.sockets.peers):
             parts.core.report_unreachable(node_id)
         parts.replies.flush(parts.sockets.clients.reply)
-        self._has_more = parts.upkeep.turn(is_idle=not taken)
+        self._has_more = parts.upkeep.turn(is_idle=not taken and not has_more) or has_more
         parts.publish_if_changed()
         self._stop_if_due(parts)
 

@@ -61,6 +61,9 @@ class Parts:
         self.disk.start()
         self.publish()
 
+    def is_sole_voter(self) -> bool:
+        return self.core.status().configuration.all_voters == {self.settings.node_id}
+
     def best_successor(self) -> int:
         """The voter with the longest acknowledged log that was heard lately; NO_NODE without
         one."""

@@ -86,6 +86,7 @@ def _run(settings: Settings) -> ExitCode:
             settings.data_dir, settings.cluster_id, settings.node_id, settings.engine
         )
         stack.callback(directory.close)
+        garbage.rest_while_loading()
         store, raft_log = _open_engine(settings, directory)
         loop = _make_loop(settings, directory, store, raft_log, logger)
         signals = stack.enter_context(StopSignals(loop.request_stop))

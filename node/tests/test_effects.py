@@ -11,6 +11,7 @@ from runtime import put as put_request
 
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.memory.store import MemoryStore
+from metastore.node import effects
 from metastore.node.disk import Append, Compact
 from metastore.node.raft.messages import (
     AppendEntriesReply,
@@ -52,6 +53,21 @@ def test_committed_entries_reach_the_store_and_the_mirror_in_order(
     node.step(append([], commit=4, prev=4))
     node.settle()
     assert [key for key, _ in node.store.scan()] == [b"a", b"b", b"c"]
+
+
+def test_a_long_backlog_is_applied_in_parts_so_that_ticks_come_between(
+    make_runtime: MakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effects, "APPLIED_BYTES_PER_TURN", 1)
+    node = make_runtime(THREE)
+    node.core.raft.log._committed_bytes_max = 1  # one entry a Ready
+    node.step(append([normal(2, put(b"a")), normal(3, put(b"b"))], commit=1))
+    node.settle()
+    node.core.step(append([], commit=3, prev=3))
+    assert node.effects.carry_out_some()
+    assert node.store.last_applied == 2
+    assert not node.effects.carry_out_some()
+    assert node.store.last_applied == 3
 
 
 def test_an_entry_that_is_not_the_next_one_stops_the_node(make_runtime: MakeRuntime) -> None:

@@ -129,6 +129,23 @@ def test_the_collector_of_cycles_leaves_out_what_a_running_node_holds(run_with: 
     assert counts[0] > 0
 
 
+def test_nothing_is_collected_while_a_node_loads_and_all_is_as_ever_after_it(
+    run_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while_opening: list[bool] = []
+    open_engine = process._open_engine
+
+    def opened(*arguments: Any) -> Any:
+        while_opening.append(gc.isenabled())
+        return open_engine(*arguments)
+
+    monkeypatch.setattr(process, "_open_engine", opened)
+    while_running: list[bool] = []
+    run_with(StubLoop(on_run=lambda: while_running.append(gc.isenabled())))
+    gc.unfreeze()
+    assert (while_opening, while_running) == ([False], [True])
+
+
 def test_the_lock_is_given_back_after_a_failure(run_with: Any) -> None:
     _, data_dir = run_with(StubLoop(on_run=failing(StorageFailed("x"))))
     again = open_data_directory(data_dir, parse_cluster_id("metastore"), 1, "memory")
