@@ -1,10 +1,12 @@
-"""Lets the fake cluster of conftest.py play what locks and elections need of a store.
+"""Lets the fake cluster of fake_cluster.py play what locks and elections need of a store.
 
 For tests that go the whole way, over sockets; the recipes alone are held with line_store.py.
 """
 
 import itertools
 from typing import Any
+
+from watch_talk import watches
 
 from metastore.transport import schema, watch_frames
 
@@ -39,10 +41,6 @@ def play(cluster: Any) -> None:
     lease_ids = itertools.count(0x50)
     cluster.answers[schema.Op.LEASE_GRANT] = lambda op: [0, 1, op[1] or next(lease_ids), 60]
     cluster.answers[schema.Op.LEASE_REVOKE] = revoke
-
-
-def watches(node: Any) -> list[watch_frames.Watch]:
-    return [frame for frame in node.watch_frames if isinstance(frame, watch_frames.Watch)]
 
 
 def tell_deletion(node: Any, key: bytes, revision: int) -> None:

@@ -1,19 +1,17 @@
-"""The asyncio client against scripted nodes: its calls, its watches, locks and elections."""
+"""The asyncio client against scripted nodes: its calls, which are those of the threaded one."""
 
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from aio_running import WAIT_S, run
 
 from metastore.client import (
     Client,
-    Compacted,
     Election,
     InvalidRequest,
-    LeaseLost,
     Lock,
     OutcomeUnknown,
     Unavailable,
@@ -23,58 +21,7 @@ from metastore.client import (
     value,
 )
 from metastore.client.aio import driving
-from metastore.transport import schema, watch_frames
-
-WAIT_S = 10.0
-
-
-def run(
-    cluster: Any, body: Callable[[aio.Client], Coroutine[Any, Any, Any]], **options: Any
-) -> Any:
-    """The body with a client of its own, in a loop of its own."""
-
-    async def main() -> Any:
-        async with aio.Client(cluster.leader.client_address, **options) as client:
-            return await body(client)
-
-    return asyncio.run(main())
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def watches(node: Any) -> list[watch_frames.Watch]:
-    return [frame for frame in node.watch_frames if isinstance(frame, watch_frames.Watch)]
-
-
-def tell(node: Any, revision: int, *keys: bytes) -> None:
-    """Puts of one revision, to the watch made last."""
-    events = [((key, b"v", revision, revision, 1, 0), None) for key in keys]
-    data = watch_frames.encode_event_list(events)
-    node.tell(watch_frames.encode_events(watches(node)[-1].request_id, revision, data))
-
-
-def plays_leases(cluster: Any) -> list[tuple[str, int]]:
-    """Lets the cluster grant leases of 60 s; what happens to them."""
-    seen: list[tuple[str, int]] = []
-
-    def grant(operation: Any) -> Any:
-        seen.append(("grant", operation[1]))
-        return [0, 1, operation[1], 60]
-
-    def revoke(operation: Any) -> Any:
-        seen.append(("revoke", operation[1]))
-        for key in [key for key, kv in cluster.data.items() if kv[5] == operation[1]]:
-            del cluster.data[key]
-        return [0, 1]
-
-    cluster.answers[schema.Op.LEASE_GRANT] = grant
-    cluster.answers[schema.Op.LEASE_REVOKE] = revoke
-    cluster.answers[schema.Op.LEASE_KEEP_ALIVE] = [0, 1, 60]
-    return seen
+from metastore.transport import schema
 
 
 @pytest.mark.parametrize(
@@ -196,206 +143,6 @@ def test_what_goes_wrong_raises_what_it_raises_in_threads(
                 await client.members()
 
     asyncio.run(nowhere())
-
-
-def test_a_watch_yields_events_and_ends_when_it_is_closed(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        watch = client.watch("a", "z")
-        seen: list[bytes] = []
-
-        async def read() -> None:
-            async for event in watch:
-                seen.append(event.item.key)
-
-        reader = asyncio.create_task(read())
-        await eventually(lambda: len(watches(node)) == 1)
-        tell(node, 2, b"b", b"c")
-        await eventually(lambda: seen == [b"b", b"c"])
-        assert watch.revision == 2
-        await watch.close()
-        await watch.close()
-        async with asyncio.timeout(WAIT_S):
-            await reader
-        await eventually(lambda: isinstance(node.watch_frames[-1], watch_frames.Cancel))
-
-    run(cluster, body)
-
-
-def test_a_watch_goes_on_after_a_broken_connection_and_tells_revisions(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        async with client.watch("a", "z", progress=True) as watch:
-            revisions = watch.revisions()
-            tell(node, 2, b"b", b"c")
-            first = await anext(revisions)
-            assert (first.revision, len(first.events)) == (2, 2)
-            node.break_connections()
-            await eventually(lambda: len(watches(node)) == 2)
-            assert watches(node)[1].start_revision == 3
-            await watch.ask_progress()
-            await eventually(
-                lambda: isinstance(node.watch_frames[-1], watch_frames.ProgressRequest)
-            )
-            node.tell(watch_frames.encode_events(watches(node)[1].request_id, 7, b""))
-            assert (await anext(revisions)).revision == 7
-
-    run(cluster, body)
-
-
-def test_a_cancelled_reader_loses_no_event(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        async with client.watch("a", "z") as watch:
-            reader = asyncio.create_task(watch.get())
-            await asyncio.sleep(0)
-            reader.cancel()
-            assert await watch.get(0.0) is None
-            tell(node, 2, b"b", b"c")
-            found = [await watch.get(WAIT_S) for _ in range(2)]
-            assert [event.item.key for event in found if event] == [b"b", b"c"]
-
-    run(cluster, body)
-
-
-def test_who_has_no_patience_finds_what_has_arrived(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        async with client.watch("a") as watch:
-            assert await watch.get(0.0) is None
-            tell(node, 2, b"a")
-            await eventually(lambda: bool(watch._arrived))
-            event = await watch.get(0.0)
-            assert event is not None
-            assert event.item.mod_revision == 2
-
-    run(cluster, body)
-
-
-def test_a_watch_fetches_one_batch_ahead(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        async with client.watch("a") as watch:
-            tell(node, 2, b"a")
-            await eventually(lambda: bool(watch._arrived))
-
-    run(cluster, body)
-
-
-def test_a_compacted_watch_says_so_after_what_had_arrived(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        async with client.watch("a", start_revision=3) as watch:
-            tell(node, 4, b"a")
-            tell(node, 5, b"a")
-            node.tell(watch_frames.encode_canceled(watches(node)[-1].request_id, 9, "compacted"))
-            await eventually(lambda: watch._stream.error is not None)
-            assert [(await anext(watch)).item.mod_revision for _ in range(2)] == [4, 5]
-            for _ in range(2):
-                with pytest.raises(Compacted, match="9"):
-                    await watch.get(WAIT_S)
-
-    run(cluster, body)
-
-
-def test_a_watch_that_nobody_accepts_is_unavailable_and_withdrawn(cluster: Any) -> None:
-    node = cluster.leader
-    node.answers_watches = False
-
-    async def body(client: aio.Client) -> None:
-        with pytest.raises(Unavailable, match="no node serves the watch"):
-            await anext(client.watch("a", timeout_s=0.1))
-        await eventually(lambda: isinstance(node.watch_frames[-1], watch_frames.Cancel))
-
-    run(cluster, body)
-
-
-def test_a_watch_that_is_only_dropped_is_closed(cluster: Any) -> None:
-    node = cluster.leader
-
-    async def body(client: aio.Client) -> None:
-        async def take_one() -> None:
-            async for _ in client.watch("a", "z"):
-                break
-
-        reader = asyncio.create_task(take_one())
-        await eventually(lambda: len(watches(node)) == 1)
-        tell(node, 2, b"b")
-        await reader
-        del reader
-        await eventually(lambda: isinstance(node.watch_frames[-1], watch_frames.Cancel))
-
-    run(cluster, body)
-
-
-def test_a_lease_is_granted_renewed_and_revoked(cluster: Any) -> None:
-    seen = plays_leases(cluster)
-
-    async def body(client: aio.Client) -> None:
-        async with client.lease(5) as lease:
-            assert (lease.ttl_s, lease.is_alive) == (60, True)
-            assert await lease.keep_alive_once() == 60
-            await client.put("a", "1", lease=lease)
-        with pytest.raises(LeaseLost):
-            lease.check()
-        assert seen == [("grant", lease.id), ("revoke", lease.id)]
-        other = await client.lease(5, 77, keep_alive=False)
-        assert other.id == 77
-        await other.revoke()
-
-    run(cluster, body)
-    assert cluster.data == {}
-
-
-def test_a_lease_is_kept_alive_by_a_task_and_lost_when_that_dies(
-    cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plays_leases(cluster)
-    renewed: list[Any] = []
-
-    def renew(operation: Any) -> Any:
-        renewed.append(operation)
-        return [0, 1, 60]
-
-    cluster.answers[schema.Op.LEASE_KEEP_ALIVE] = renew
-
-    async def body(client: aio.Client) -> None:
-        monkeypatch.setattr(aio.Lease, "_pause_s", 0.001)
-        async with client.lease(5) as lease:
-            await eventually(lambda: len(renewed) > 1)
-            cluster.answers[schema.Op.LEASE_KEEP_ALIVE] = [0, 1, 0]
-            await eventually(lambda: not lease.is_alive)
-            with pytest.raises(LeaseLost, match="the cluster has ended it"):
-                lease.check()
-        async with client.lease(5, keep_alive=False) as lease:
-            monkeypatch.setattr(lease, "_renewed", lambda call: 1 / 0)
-            lease.keep_alive()
-            await eventually(lambda: not lease.is_alive)
-            with pytest.raises(LeaseLost, match="ZeroDivisionError"):
-                lease.check()
-
-    run(cluster, body)
-
-
-def test_a_cancelled_grant_leaves_no_lease(cluster: Any) -> None:
-    seen = plays_leases(cluster)
-    cluster.leader.script.append("hold")
-
-    async def body(client: aio.Client) -> None:
-        granting = asyncio.ensure_future(client._grant(5, 0, True, None))
-        await eventually(lambda: len(cluster.leader.held) == 1)
-        granting.cancel()
-        cluster.leader.release()
-        await eventually(lambda: len(seen) == 2)
-        assert len({lease for _, lease in seen}) == 1
-
-    run(cluster, body)
 
 
 def test_no_thread_remains_after_a_client_is_closed(cluster: Any) -> None:

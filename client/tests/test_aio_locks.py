@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from line_play import play, watches
+from line_play import play
+from watch_talk import watches
 
 from metastore.client import ClientMisused, LeaseLost, aio
 

@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from metastore.client.command import loader as loader_module
 from metastore.client.command.lines import encode_line
-from metastore.client.command.main import cli
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the command in an empty directory, with the cluster's endpoint in the environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METASTORE_ENDPOINTS", cluster.leader.client_address)
-    return lambda *arguments, **options: CliRunner().invoke(cli, arguments, **options)
 
 
 def lines_of(pairs: list[tuple[bytes, bytes]]) -> bytes:

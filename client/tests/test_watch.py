@@ -1,58 +1,27 @@
-"""Watches against scripted nodes: nothing lost, nothing twice, whichever node serves them."""
+"""Watches against scripted nodes: nothing lost, nothing twice, whichever node serves them.
+
+What one makes of the frames that arrive is in test_watch_revisions.py.
+"""
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from watch_talk import put, tell, watches
+from watching_clients import WAIT_S, client_of, keys, wait_until
 
 from metastore.client import (
-    Client,
     Compacted,
     Event,
     InvalidRequest,
     KeyValue,
-    Revision,
     Unavailable,
-    Watch,
     connection,
     streams,
     watching,
 )
 from metastore.transport import envelope, watch_frames
 from metastore.transport.watch_frames import WatchFlag
-
-WAIT_S = 10.0
-
-
-def client_of(node: Any, **options: Any) -> Client:
-    return Client(node.client_address, **options)
-
-
-def put(key: bytes, revision: int, value: bytes = b"v") -> Any:
-    return ((key, value, revision, revision, 1, 0), None)
-
-
-def watches(node: Any) -> list[watch_frames.Watch]:
-    return [frame for frame in node.watch_frames if isinstance(frame, watch_frames.Watch)]
-
-
-def tell(node: Any, revision: int, *events: Any, is_fragment: bool = False) -> None:
-    """To the watch made last."""
-    data = watch_frames.encode_event_list(events) if events else b""
-    request_id = watches(node)[-1].request_id
-    node.tell(watch_frames.encode_events(request_id, revision, data, is_fragment))
-
-
-def keys(watch: Watch, count: int) -> list[bytes]:
-    found = [watch.get(WAIT_S) for _ in range(count)]
-    return [event.item.key for event in found if event is not None]
-
-
-def wait_until(client: Client, condition: Callable[[], bool]) -> None:
-    """Lets the client work meanwhile."""
-    assert client._driver.wait(condition, time.monotonic() + WAIT_S)
 
 
 def test_puts_and_deletions_come_as_events_with_what_was_before(cluster: Any) -> None:
@@ -122,100 +91,6 @@ def test_a_watch_is_not_taken_ahead_by_the_node_it_comes_to(cluster: Any) -> Non
         node.break_connections()
         wait_until(client, lambda: len(watches(node)) == 2)
     assert [frame.start_revision for frame in watches(node)] == [10, 10]
-
-
-def test_a_sign_of_progress_moves_where_a_watch_goes_on(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", start_revision=3) as watch:
-        tell(node, 40)
-        assert watch.get(0.05) is None
-        node.break_connections()
-        wait_until(client, lambda: len(watches(node)) == 2)
-    assert watches(node)[1].start_revision == 41
-
-
-def test_what_has_been_seen_is_not_handed_out_again(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", "z", start_revision=4) as watch:
-        tell(node, 5, put(b"old", 3), put(b"b", 4), put(b"c", 5))
-        tell(node, 6, put(b"c", 5), put(b"d", 6))
-        assert keys(watch, 3) == [b"b", b"c", b"d"]
-
-
-def test_all_events_of_a_revision_come_together(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", "z") as watch:
-        tell(node, 5, put(b"b", 4), put(b"c", 5), put(b"d", 5))
-        tell(node, 7, put(b"e", 7))
-        revisions = watch.revisions()
-        found = [next(revisions) for _ in range(3)]
-    assert [(r.revision, [e.item.key for e in r.events]) for r in found] == [
-        (4, [b"b"]),
-        (5, [b"c", b"d"]),
-        (7, [b"e"]),
-    ]
-
-
-def test_fragments_come_together_whatever_comes_in_between(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", "z") as watch:
-        tell(node, 4, put(b"b", 4), put(b"c", 5), is_fragment=True)
-        tell(node, 4)  # a sign of progress
-        assert watch.get(0.05) is None
-        tell(node, 5, put(b"d", 5))
-        revisions = watch.revisions()
-        assert [len(next(revisions).events) for _ in range(2)] == [1, 2]
-
-
-def test_a_sign_of_progress_between_fragments_does_not_pass_over_what_they_hold() -> None:
-    stream = streams.Stream(b"a", b"z", 4, 0)
-    events = watch_frames.encode_event_list([put(b"b", 4), put(b"c", 5)])
-    stream.on_events(watch_frames.Events(1, 4, events, True))
-    stream.on_events(watch_frames.Events(1, 4, b"", False))
-    assert stream.next_revision == 4
-
-
-def test_fragments_of_a_broken_connection_are_sent_anew_and_not_doubled(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", "z", start_revision=4) as watch:
-        tell(node, 4, put(b"b", 5), is_fragment=True)
-        wait_until(client, lambda: bool(watch._stream._fragments))
-        node.break_connections()
-        wait_until(client, lambda: len(watches(node)) == 2)
-        assert watches(node)[1].start_revision == 4
-        tell(node, 5, put(b"b", 5), put(b"c", 5))
-        assert keys(watch, 2) == [b"b", b"c"]
-
-
-def test_a_revision_of_more_fragments_than_there_is_credit_gets_through(cluster: Any) -> None:
-    node = cluster.leader
-
-    def credit() -> int:
-        return sum(f.credit for f in node.watch_frames if isinstance(f, watch_frames.Credit))
-
-    with client_of(node) as client, client.watch("a", "z"):
-        for number in range(3):
-            tell(node, 4, put(b"b%d" % number, 5), is_fragment=True)
-        wait_until(client, lambda: credit() == 3)
-
-
-def test_credit_is_given_back_for_what_was_read_and_no_more(cluster: Any) -> None:
-    node = cluster.leader
-    half = streams.CREDIT_FRAMES // 2
-
-    def credits() -> list[int]:
-        return [f.credit for f in node.watch_frames if isinstance(f, watch_frames.Credit)]
-
-    with client_of(node) as client, client.watch("a", "z") as watch:
-        for number in range(streams.CREDIT_FRAMES):
-            tell(node, 5 + number, put(b"b", 5 + number))
-        wait_until(client, lambda: len(watch._stream._arrived) == streams.CREDIT_FRAMES)
-        assert credits() == []
-        assert len(keys(watch, half)) == half
-        node.wait_for(lambda: credits() == [half])
-        node.break_connections()
-        wait_until(client, lambda: len(watches(node)) == 2)
-    assert watches(node)[1].credit == half  # the rest lies here unread
 
 
 def test_a_compacted_watch_ends_with_the_revision_after_what_had_arrived(cluster: Any) -> None:
@@ -339,18 +214,6 @@ def test_closing_the_client_ends_its_watches_with_an_error(cluster: Any) -> None
     watch.close()
 
 
-def test_progress_is_shown_to_who_asked_for_it_and_only_the_last_is_kept(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", progress=True) as watch:
-        watch.ask_progress()
-        node.wait_for(lambda: isinstance(node.watch_frames[-1], watch_frames.ProgressRequest))
-        tell(node, 8)
-        tell(node, 9)
-        wait_until(client, lambda: watch._stream.next_revision == 10)
-        assert next(watch.revisions()) == Revision(9, ())
-        assert watch.revision == 9
-
-
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
@@ -367,14 +230,3 @@ def test_a_watch_that_no_node_would_accept_is_refused_at_once(
     with client_of(cluster.leader) as client, pytest.raises(InvalidRequest, match=words):
         client.watch(*arguments, **options)
     assert cluster.leader.hellos_count == 0
-
-
-def test_malformed_events_break_the_connection_and_not_the_client(cluster: Any) -> None:
-    node = cluster.leader
-    with client_of(node) as client, client.watch("a", start_revision=4) as watch:
-        request_id = watches(node)[-1].request_id
-        node.tell(watch_frames.encode_events(request_id, 9, b"\xc1"))
-        wait_until(client, lambda: len(watches(node)) == 2)
-        assert watches(node)[1].start_revision == 4
-        tell(node, 5, put(b"a", 5))
-        assert keys(watch, 1) == [b"a"]
