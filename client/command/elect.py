@@ -40,6 +40,5 @@ def elect(ctx: click.Context, name: str, value: str | None, listen: bool, ttl_s:
         with client.lease(ttl_s) as lease:
             election = client.election(os.fsencode(name), lease=lease)
             election.campaign(os.fsencode(value))
-            write_line_now(election.key + b"\t%d" % election.fencing_token)
-            hold(lease)
+            hold(lease, election.key + b"\t%d" % election.fencing_token)
             election.resign()

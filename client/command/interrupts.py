@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from metastore.client.command.printing import write_line_now
 from metastore.client.lease import Belief
 
 LOOK_S_MAX = 1.0  # between two looks at a lease
@@ -30,10 +31,12 @@ def until_interrupted() -> Iterator[None]:
         yield
 
 
-def hold(lease: Belief) -> None:
-    """Until interrupted. Raises LeaseLost when it is lost."""
+def hold(lease: Belief, line: bytes) -> None:
+    """Prints the line, by which others know that it is held; then until interrupted. Raises
+    LeaseLost when it is lost."""
     never = threading.Event()
-    with until_interrupted():
+    with until_interrupted():  # the line, too: whoever has read it may interrupt at once
+        write_line_now(line)
         while True:
             lease.check()
             never.wait(min(lease.remaining(), LOOK_S_MAX))

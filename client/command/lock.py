@@ -15,7 +15,6 @@ import click
 from metastore.client.command.addresses import open_client
 from metastore.client.command.exits import ExitCode
 from metastore.client.command.interrupts import LOOK_S_MAX, hold, interrupted_by_sigterm
-from metastore.client.command.printing import write_line_now
 from metastore.client.errors import LeaseLost
 from metastore.client.lease import Lease
 from metastore.client.lock import LOCK_TTL_S, Lock
@@ -69,8 +68,7 @@ def lock(
             ctx.exit(ExitCode.FAILED)
         stack.push(held)
         if not command:
-            write_line_now(held.key + b"\t%d" % held.fencing_token)
-            hold(lease)
+            hold(lease, held.key + b"\t%d" % held.fencing_token)
             return
         ctx.exit(_run(command, held, lease))
 

@@ -16,6 +16,7 @@ from click.testing import Result
 from line_play import play
 from watch_talk import tell, watches
 
+from metastore.client.command import interrupts
 from metastore.client.lease import Belief
 from metastore.transport import schema, watch_frames
 
@@ -174,6 +175,21 @@ def test_a_lock_without_a_command_is_held_until_ctrl_c(cluster: Any) -> None:
         process.send_signal(signal.SIGINT)
         assert errors_of(process) == b""
     assert (process.returncode, cluster.data) == (0, {})
+
+
+@pytest.mark.parametrize("arguments", [("lock", "jobs"), ("elect", "chief", "host-a")])
+def test_who_interrupts_as_soon_as_the_line_is_out_ends_it_in_peace(
+    run: Run, cluster: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    play(cluster)
+
+    def interrupt(line: bytes) -> None:
+        assert line.split(b"\t")[0] in cluster.data
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupts, "write_line_now", interrupt)
+    done = run(*arguments)
+    assert (done.exit_code, done.stderr, cluster.data) == (0, "", {})
 
 
 def test_the_command_under_a_lock_gets_the_signals(cluster: Any) -> None:
