@@ -77,7 +77,7 @@ def test_what_was_appended_is_recovered_with_its_hard_state_and_snapshot(
         log.compact(SNAPSHOT)
         log.sync()
     found = reopened(tmp_path, name)
-    assert found == RecoveredLog((1, 2, 4), SNAPSHOT, tuple(entries(4, 6)))
+    assert found == RecoveredLog((1, 2, 4), SNAPSHOT, tuple(entries(4, 6)), committed_once=4)
 
 
 def test_an_overwritten_entry_takes_everything_after_it_along_in_one_batch(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_snapshot_of_another_history_leaves_nothing_of_this_one(tmp_path: Path
         assert log.size_bytes() == 2 * (8 + 4 + 12 + len(b"value 6"))
         watched.batches.clear()
     found = reopened(tmp_path)
-    assert found == RecoveredLog((4, 0, 5), other, tuple(entries(6, 7, term=4)))
+    assert found == RecoveredLog((4, 0, 5), other, tuple(entries(6, 7, term=4)), committed_once=5)
 
 
 def test_a_snapshot_of_this_history_keeps_what_follows_and_an_older_one_changes_nothing(
@@ -137,7 +137,7 @@ def test_a_crash_between_the_steps_of_a_compaction_leaves_no_gap_and_no_ghost(
             log.compact(SNAPSHOT)
     with opened(tmp_path) as driver:
         _, found = recovered(driver)
-        assert found == RecoveredLog((1, 0, 3), SNAPSHOT, tuple(entries(4, 6)))
+        assert found == RecoveredLog((1, 0, 3), SNAPSHOT, tuple(entries(4, 6)), committed_once=3)
         assert len(list(driver.iterate(LOG, b"", None))) == 3
 
 
@@ -160,6 +160,7 @@ def test_a_commit_index_past_the_log_is_taken_back_and_said(tmp_path: Path) -> N
         log.append(entries(1, 2), (1, 0, 9), None)
     found = reopened(tmp_path)
     assert found.hard_state == (1, 0, 2)
+    assert found.committed_once == 9, "entries 3 to 9 were committed, though they are gone"
     assert "commit index 9" in found.warnings[0]
 
 
