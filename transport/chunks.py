@@ -102,15 +102,7 @@ class SnapshotReceiver:
             send_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
             receive_max=limits.SNAPSHOT_WINDOW_CHUNKS,
         )
-        self._thread = SocketThread(
-            context,
-            self._router,
-            "snapshot-receiver",
-            self._serve,
-            died,
-            wait_ms=lambda: None if self._preparing is None else _PREPARING_POLL_MS,
-            finish=self._finish,
-        )
+        self._thread = self._make_thread(context, died)
         self._thread.start()
 
     def counters(self) -> dict[str, int]:
@@ -121,6 +113,17 @@ class SnapshotReceiver:
     def close(self) -> None:
         """Stops the thread and frees the port; a partial file stays for resuming. Safe twice."""
         self._thread.close()
+
+    def _make_thread(self, context: Context, died: Died) -> SocketThread:
+        return SocketThread(
+            context,
+            self._router,
+            "snapshot-receiver",
+            self._serve,
+            died,
+            wait_ms=lambda: None if self._preparing is None else _PREPARING_POLL_MS,
+            finish=self._finish,
+        )
 
     def _finish(self) -> None:
         self._drop_active()

@@ -125,20 +125,9 @@ def get(
             counted = client.range(start, end, revision=revision, count_only=True, level=level)
             write_line(b"%d" % counted.count)
             return
-        items: Iterable[KeyValue]
-        if order or sort_by:
-            items = client.range(
-                start,
-                end,
-                limit=limit,
-                revision=revision,
-                keys_only=keys_only,
-                sort_order=order or "ascend",
-                sort_target=sort_by or "key",
-                level=level,
-            ).items
-        else:
-            items = _in_key_order(client, start, end, revision, limit, keys_only, level)
+        items = _read(
+            client, start, end, revision, limit, keys_only, level, order=order, sort_by=sort_by
+        )
         for item in items:
             found_count += 1
             write_line(item_line(item, is_single=not end, keys_only=keys_only, as_json=as_json))
@@ -171,7 +160,7 @@ def delete(
         ctx.exit(ExitCode.FAILED)
 
 
-def _in_key_order(
+def _read(
     client: Client,
     start: bytes,
     end: bytes,
@@ -179,8 +168,23 @@ def _in_key_order(
     limit: int,
     keys_only: bool,
     level: str,
+    *,
+    order: str | None,
+    sort_by: str | None,
 ) -> Iterable[KeyValue]:
-    """However many they are: in pages."""
+    """Sorted by the node if an order is asked for; else in key order and, however many they are, in
+    pages."""
+    if order or sort_by:
+        return client.range(
+            start,
+            end,
+            limit=limit,
+            revision=revision,
+            keys_only=keys_only,
+            sort_order=order or "ascend",
+            sort_target=sort_by or "key",
+            level=level,
+        ).items
     if not end:
         found = client.get(start, revision=revision, level=level)
         return [] if found is None else [found]

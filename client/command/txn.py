@@ -4,14 +4,19 @@ Reading order 11 of the commands: the face of txn_words.py.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
 from metastore.client.command.addresses import open_client
 from metastore.client.command.exits import ExitCode
 from metastore.client.command.printing import pair_line, write_line
-from metastore.client.command.txn_words import BadWords, parse_lines, parse_transaction
+from metastore.client.command.txn_words import (
+    BadWords,
+    Transaction,
+    parse_lines,
+    parse_transaction,
+)
 from metastore.client.results import BatchResult, DeleteResult, PutResult, RangeResult
 
 
@@ -49,6 +54,24 @@ def txn(
     Prints "succeeded" or "failed", then what each operation gave. Exits with 1 if the conditions
     did not hold.
     """
+    transaction = _parsed(ctx, conditions, then, otherwise)
+    with open_client(ctx) as client:
+        result = client.txn(transaction.conditions, transaction.then, transaction.otherwise)
+    write_line(b"succeeded" if result.succeeded else b"failed")
+    for one in result.results:
+        for line in _lines_of(one):
+            write_line(line)
+    if not result.succeeded:
+        ctx.exit(ExitCode.FAILED)
+
+
+def _parsed(
+    ctx: click.Context,
+    conditions: Sequence[str],
+    then: Sequence[str],
+    otherwise: Sequence[str],
+) -> Transaction:
+    """Raises click.UsageError."""
     try:
         if conditions or then or otherwise:
             transaction = parse_transaction(conditions, then, otherwise)
@@ -59,14 +82,7 @@ def txn(
         raise click.UsageError(str(error), ctx) from None
     if not (transaction.then or transaction.otherwise):
         raise click.UsageError("the transaction does nothing; give a --then or an --else", ctx)
-    with open_client(ctx) as client:
-        result = client.txn(transaction.conditions, transaction.then, transaction.otherwise)
-    write_line(b"succeeded" if result.succeeded else b"failed")
-    for one in result.results:
-        for line in _lines_of(one):
-            write_line(line)
-    if not result.succeeded:
-        ctx.exit(ExitCode.FAILED)
+    return transaction
 
 
 def _lines_of(result: BatchResult) -> Iterable[bytes]:

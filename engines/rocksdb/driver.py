@@ -5,6 +5,7 @@ sees this protocol only. Whatever a binding raises leaves here as one of three e
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from time import sleep
@@ -219,3 +220,16 @@ def files_bytes(path: Path) -> int:
         except FileNotFoundError:
             continue
     return total
+
+
+@contextmanager
+def closing_if_it_fails(driver: Driver, directory: Path) -> Iterator[None]:
+    """For what is opened on top of a driver in `directory`: the driver is closed should that fail.
+    Raises StorageFailed in place of an OSError."""
+    try:
+        yield
+    except BaseException as error:
+        driver.close()
+        if isinstance(error, OSError):
+            raise StorageFailed(f"opening the store in {directory}: {error}") from error
+        raise

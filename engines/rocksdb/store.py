@@ -30,6 +30,7 @@ from metastore.engines.rocksdb.driver import (
     WRITE_BUFFER_BYTES,
     Driver,
     Write,
+    closing_if_it_fails,
     open_driver,
 )
 from metastore.engines.rocksdb.encoding import StoreMeta
@@ -83,7 +84,7 @@ class RocksStore(StateStore):
         self._snapshots = Snapshots(
             self._directory / _SNAPSHOTS, self._files, self._open_checkpoint, self._work.is_closing
         )
-        try:
+        with closing_if_it_fails(driver, directory):
             self._generations = Generations(driver)
             stored = self._generations.meta()
             self._records, state = open_state(driver, self._generations.names, stored.live_keys)
@@ -91,11 +92,6 @@ class RocksStore(StateStore):
             self._applied = stored.applied
             self._snapshots.start(stored.applied.index)
             self.raft_log = RocksLog(driver)
-        except BaseException as error:
-            driver.close()
-            if isinstance(error, OSError):
-                raise StorageFailed(f"opening the store in {directory}: {error}") from error
-            raise
 
     def apply(self, entries: Sequence[LogEntry]) -> Sequence[Applied]:
         """Raises StorageFailed on an entry that is not the next one, before anything is applied:

@@ -1,6 +1,7 @@
 """The status board: six fields for whoever asks briefly, all of it for whoever asks for more."""
 
 from collections import deque
+from typing import Any
 
 import msgpack
 import pytest
@@ -18,6 +19,26 @@ from metastore.node.status import (
 from metastore.transport.status import UnknownMethod
 
 LEADING = RaftStatus(1, 4, 1, "leader", 17, 18)
+PEER = PeerStatus(2, 16, 18, "StateReplicate", True)
+DETAILS = Details(
+    voters=(1, 2),
+    learners=(3,),
+    progress=(PEER,),
+    first_index=5,
+    last_index=18,
+    snapshot_index=4,
+    log_bytes=1000,
+    key_count=7,
+    revision=9,
+    compacted_revision=3,
+    size_bytes=800,
+    lease_count=2,
+    watch_count=5,
+    engine_limits=("no promise",),
+    sync_latency=SyncLatency(1, 2.0, 2.0, 2.0),
+    alarms=("no leader is known",),
+    counters={"peers.dropped": 2},
+)
 
 
 class Clock:
@@ -70,40 +91,33 @@ def test_the_full_status_tells_who_and_what_this_node_is(settings: Settings) -> 
     assert answer["version"]
 
 
-def test_the_full_status_holds_the_details_and_the_six_fields(settings: Settings) -> None:
+@pytest.fixture
+def full(settings: Settings) -> dict[str, Any]:
     board = StatusBoard(settings, 1)
-    peer = PeerStatus(2, 16, 18, "StateReplicate", True)
-    details = Details(
-        voters=(1, 2),
-        learners=(3,),
-        progress=(peer,),
-        first_index=5,
-        last_index=18,
-        snapshot_index=4,
-        log_bytes=1000,
-        key_count=7,
-        revision=9,
-        compacted_revision=3,
-        size_bytes=800,
-        lease_count=2,
-        watch_count=5,
-        engine_limits=("no promise",),
-        sync_latency=SyncLatency(1, 2.0, 2.0, 2.0),
-        alarms=("no leader is known",),
-        counters={"peers.dropped": 2},
-    )
-    board.publish(LEADING, details)
-    answer = board.answer("status")
-    assert LEADING.as_dict().items() <= answer.items()
-    assert answer["configuration"] == {"voters": [1, 2], "voters_outgoing": [], "learners": [3]}
-    assert answer["progress"] == [peer.as_dict()]
-    assert answer["log"] == {
+    board.publish(LEADING, DETAILS)
+    return board.answer("status")
+
+
+def test_the_full_status_holds_the_six_fields_and_how_the_node_is(full: dict[str, Any]) -> None:
+    assert LEADING.as_dict().items() <= full.items()
+    assert full["configuration"] == {"voters": [1, 2], "voters_outgoing": [], "learners": [3]}
+    assert full["progress"] == [PEER.as_dict()]
+    assert full["engine_limits"] == ["no promise"]
+    assert full["sync_latency_ms"] == {"count": 1, "p50": 2.0, "p99": 2.0, "max": 2.0}
+    assert full["alarms"] == ["no leader is known"]
+    assert full["counters"] == {"peers.dropped": 2}
+
+
+def test_the_full_status_holds_what_is_in_the_log_and_in_the_store(
+    full: dict[str, Any], settings: Settings
+) -> None:
+    assert full["log"] == {
         "first_index": 5,
         "last_index": 18,
         "snapshot_index": 4,
         "bytes": 1000,
     }
-    assert answer["store"] == {
+    assert full["store"] == {
         "key_count": 7,
         "revision": 9,
         "compacted_revision": 3,
@@ -112,10 +126,6 @@ def test_the_full_status_holds_the_details_and_the_six_fields(settings: Settings
         "leases": 2,
         "watches": 5,
     }
-    assert answer["engine_limits"] == ["no promise"]
-    assert answer["sync_latency_ms"] == {"count": 1, "p50": 2.0, "p99": 2.0, "max": 2.0}
-    assert answer["alarms"] == ["no leader is known"]
-    assert answer["counters"] == {"peers.dropped": 2}
 
 
 def test_every_answer_is_msgpack(settings: Settings) -> None:
