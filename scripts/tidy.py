@@ -1,6 +1,7 @@
 """The rules of the tree that a program can check; scripts/tests/test_tidy.py runs them.
 
-Each rule takes one Source (or the whole tree) and yields sentences, so that a test can also run it
+As a command it prints every broken rule and leaves with 1; it prints nothing if there is none. Each
+rule takes one Source (or the whole tree) and yields sentences, so that a test can also run it
 on a bad sample. A rule that is worth an exception has it in EXCEPTIONS, with the reason.
 """
 
@@ -271,3 +272,15 @@ def unused_exceptions(sources: Sequence[Source]) -> Iterator[str]:
     for (path, rule), _ in EXCEPTIONS.items():
         if path not in by_path or not list(RULES[rule](by_path[path])):
             yield f"{path} no longer needs its exception from: {rule}"
+
+
+def main() -> int:
+    sources = read_tree()
+    found = [*problems(sources), *check_packages(ROOT, sources), *check_no_dead_module(sources)]
+    found += unused_exceptions(sources)
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,5 +1,8 @@
 """The tree keeps the rules of scripts/tidy.py, and every rule fails on a sample that breaks it."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -132,3 +135,44 @@ def test_an_exception_that_is_no_longer_needed_is_found(monkeypatch: pytest.Monk
     assert list(tidy.unused_exceptions([sample("node/a.py", '"""Has one."""')]))
     assert not list(tidy.unused_exceptions([sample("node/a.py", "x = 1")]))
     assert not [line for line in tidy.problems([sample("node/a.py", "x = 1")]) if "doc" in line]
+
+
+@pytest.fixture
+def small_tree(tmp_path: Path) -> Path:
+    """A tree that keeps every rule, this program in it."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(tidy.__file__, tmp_path / "scripts")
+    (tmp_path / "client").mkdir()
+    (tmp_path / "client/__init__.py").write_text("")
+    (tmp_path / "client/py.typed").touch()
+    (tmp_path / "pyproject.toml").write_text('[tool.setuptools]\npackages = ["metastore.client"]\n')
+    return tmp_path
+
+
+def run_tidy(tree: Path) -> tuple[int, list[str]]:
+    command = [sys.executable, "scripts/tidy.py"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_the_command_says_nothing_of_a_tree_that_keeps_the_rules(small_tree: Path) -> None:
+    assert run_tidy(small_tree) == (0, [])
+
+
+def test_the_command_prints_every_broken_rule_and_leaves_with_1(small_tree: Path) -> None:
+    (small_tree / "client/a.py").write_text("x = 1\n" * 301)
+    (small_tree / "client/py.typed").unlink()
+    code, lines = run_tidy(small_tree)
+    assert code == 1
+    assert set(lines) == {
+        "client/a.py: file length: 301 lines, at most 300",
+        "client/a.py: docstring: the module does not open with a docstring",
+        "client/a.py: nothing imports this module",
+        "client/py.typed is missing",
+    }
+    program = small_tree / "scripts/tidy.py"
+    needless = 'EXCEPTIONS: dict[tuple[str, str], str] = {("client/b.py", "name"): "why"}'
+    exceptions = "EXCEPTIONS: dict[tuple[str, str], str] = {}"
+    program.write_text(program.read_text("utf-8").replace(exceptions, needless))
+    assert "client/b.py no longer needs its exception from: name" in run_tidy(small_tree)[1]
