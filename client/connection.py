@@ -17,7 +17,8 @@ from metastore.client.streams import Stream
 from metastore.transport import envelope
 
 CONNECT_S_MAX = 2.0  # until the node must have answered our greeting
-SILENCE_S_MAX = 1.0  # with requests under way; a node that says nothing for so long may be stopped
+SILENCE_S_MAX = 1.0  # with answers owed; a node that says nothing for so long is greeted
+DOUBT_S_MAX = 0.5  # for a greeting to be answered: a node at work does so in its next turn
 FRAMES_MAX = 512  # of one multipart message
 FRAMES_BYTES_MAX = 1 << 20  # of one multipart message, unless a single frame is larger
 RECEIVE_MESSAGES_MAX = 256  # of one turn
@@ -50,6 +51,7 @@ class Connection:
         self.made_at = time.monotonic()
         self.heard_at = self.made_at
         self._unanswered_since = 0.0  # the first sending after heard_at
+        self._greeted_at = 0.0  # the first greeting after heard_at, should there be one
         self._outbox: deque[tuple[int, bytes]] = deque()
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
@@ -65,6 +67,9 @@ class Connection:
     def greet(self, request_id: int, cluster_id: int) -> None:
         """Asks who is there and who leads."""
         self.greeting_ids.add(request_id)
+        if not self._is_greeted():
+            # Now, not when it leaves: the socket to a node that is stopped may be full.
+            self._greeted_at = time.monotonic()
         self._outbox.append((request_id, envelope.encode_hello(request_id, cluster_id)))
 
     def queue(self, request_id: int, call: Call) -> None:
@@ -147,11 +152,24 @@ class Connection:
             self.is_broken = bool(event["event"] & ENDINGS)
         return self.is_broken
 
+    def is_doubtful(self, now: float) -> bool:
+        """Whether the node owes an answer for so long that it should be greeted. It may be stopped,
+        or have much to do for one answer (HASH): only the one that works answers a greeting."""
+        return self._owes_for_long(now) and not self._is_greeted()
+
     def is_silent(self, now: float) -> bool:
-        """Whether the node owes an answer for so long that it may have been stopped. Giving up on
-        the calls does not end the silence; only an answer does."""
+        """Whether the node owes an answer for long and does not answer a greeting either: it may
+        have been stopped. Giving up on the calls does not end the silence; only an answer does."""
+        is_ignored = self._is_greeted() and now - self._greeted_at > DOUBT_S_MAX
+        return is_ignored and self._owes_for_long(now)
+
+    def _owes_for_long(self, now: float) -> bool:
         is_owing = bool(self.waiting) or self._unanswered_since > self.heard_at
         return is_owing and now - max(self.heard_at, self._unanswered_since) > SILENCE_S_MAX
+
+    def _is_greeted(self) -> bool:
+        """Whether a greeting is under way that nothing was heard after."""
+        return self._greeted_at > self.heard_at
 
     def is_overdue(self, now: float) -> bool:
         return not self.is_ready and now - self.made_at > CONNECT_S_MAX

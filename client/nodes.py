@@ -45,9 +45,13 @@ class Nodes:
                 continue
             if connection.greeting_ids and now - asked_at < GREETING_S_MAX:
                 continue
-            connection.greeting_ids.clear()
-            self._greeted_at[endpoint] = now
-            connection.greet(self.next_id(), self.discovery.cluster_id)
+            self.greet(connection, now)
+
+    def greet(self, connection: Connection, now: float) -> None:
+        """Earlier greetings to it are not waited for any more."""
+        connection.greeting_ids.clear()
+        self._greeted_at[connection.endpoint] = now
+        connection.greet(self.next_id(), self.discovery.cluster_id)
 
     def leader_or_none(self, now: float) -> Connection | None:
         if now < self.discovery.pause.until:
@@ -88,8 +92,7 @@ class Nodes:
             except zmq.ZMQError as error:
                 self.discovery.on_lost(endpoint, f"cannot connect: {error}", now)
                 return None
-            connection.greet(self.next_id(), self.discovery.cluster_id)
-            self._greeted_at[endpoint] = now
+            self.greet(connection, now)
             self.connections[endpoint] = connection
             self.changes_count += 1
         return connection

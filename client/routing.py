@@ -201,10 +201,18 @@ class Router:
                 )
             elif connection.is_silent(now):
                 self._on_silent(connection, now)
+            elif connection.is_doubtful(now):
+                self._on_doubtful(connection, now)
         for connection in self.watching.silent(now):
             self._drop(connection, "no sign of life for a watch", now)
         if any(call.deadline <= now for call in self.parked):
             self._route_parked(now)
+
+    def _on_doubtful(self, connection: Connection, now: float) -> None:
+        """The calls stay: sent again, a long one would be worked out twice and never end."""
+        self.watching.on_owing(connection)
+        self.nodes.greet(connection, now)
+        connection.send_queued()  # at once: the next turn may be late, and time counts from now
 
     def _on_silent(self, connection: Connection, now: float) -> None:
         self.discovery.on_silent(connection.endpoint)
@@ -217,7 +225,7 @@ class Router:
             call = connection.waiting.pop(request_id)
             call.reason = f"{connection.endpoint} does not answer"
             self._park(call, is_lost=True)
-        self.watching.on_silent(connection)
+        self.watching.on_owing(connection)
         self.nodes.ask_everyone(now)
 
     def _give_up(self, call: Call) -> None:

@@ -105,8 +105,9 @@ class Watching:
             stream.detach(f"{connection.endpoint}: {reason}", 0.0)
         connection.streams.clear()
 
-    def on_silent(self, connection: Connection) -> None:
-        """The node owes answers; watches that it has not even accepted go elsewhere."""
+    def on_owing(self, connection: Connection) -> None:
+        """The node owes answers for long. Accepting a watch is no work: those that it has not even
+        accepted go elsewhere."""
         for request_id, stream in list(connection.streams.items()):
             if not stream.is_answered:
                 del connection.streams[request_id]

@@ -1,10 +1,10 @@
 """HASH: the one read that takes too long for the loop; the store works it out on another thread.
 
 Beside requests.py, which comes here once such a request may be served. The reply goes back through
-the loop's inbox as `Hashed`.
+the loop's inbox as `Hashed`. Whoever asks for what is being worked out already gets that reply.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metastore.engines.contract import Store
@@ -14,12 +14,15 @@ from metastore.transport import schema
 HASHES_MAX = 4  # worked out at a time; each reads the whole store
 _HASH = int(schema.Op.HASH)
 
+# The revision asked for, and last_applied when the work began: equal ones have the same reply.
+Question = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """To the loop: the reply to a HASH."""
+    """To the loop: the reply to all HASH requests that asked this."""
 
-    waiter: Waiter
+    question: Question
     reply: bytes
 
 
@@ -38,15 +41,20 @@ class Hashing:
     def __init__(self, store: Store, report: Callable[[Hashed], None]) -> None:
         self._store = store
         self._report = report
-        self._running = 0
+        self._waiters: dict[Question, list[Waiter]] = {}  # of what is being worked out
 
     def start(self, waiter: Waiter, request: bytes) -> None:
         """Raises schema.MalformedRequest, TooManyHashes."""
         ((_, revision),) = schema.decode_request(request)
-        if self._running >= HASHES_MAX:
-            raise TooManyHashes(f"{self._running} hashes are being worked out; try again later")
-        self._running += 1
-        self._store.hash_at(revision, lambda reply: self._report(Hashed(waiter, reply)))
+        question = (revision, self._store.last_applied)
+        if (waiters := self._waiters.get(question)) is not None:
+            waiters.append(waiter)
+            return
+        if len(self._waiters) >= HASHES_MAX:
+            raise TooManyHashes(f"{HASHES_MAX} hashes are being worked out; try again later")
+        self._store.hash_at(revision, lambda reply: self._report(Hashed(question, reply)))
+        self._waiters[question] = [waiter]
 
-    def on_done(self) -> None:
-        self._running -= 1
+    def on_done(self, question: Question) -> Sequence[Waiter]:
+        """Who gets the reply."""
+        return self._waiters.pop(question)

@@ -157,8 +157,8 @@ class Desk:
             self.refuse([request.waiter], ErrorCode.UNAVAILABLE, str(error))
 
     def on_hashed(self, hashed: Hashed) -> None:
-        self._hashing.on_done()
-        self.answer([hashed.waiter], [hashed.reply])
+        waiters = self._hashing.on_done(hashed.question)
+        self.answer(waiters, [hashed.reply] * len(waiters))
 
     def answer(self, waiters: Sequence[Waiter], replies: Sequence[bytes]) -> None:
         for (identity, request_id), reply in zip(waiters, replies, strict=True):

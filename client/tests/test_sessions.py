@@ -11,8 +11,6 @@ from metastore.client import (
     NotLeader,
     OutcomeUnknown,
     Unavailable,
-    connection,
-    routing,
     sessions,
 )
 from metastore.client.calls import Call
@@ -91,21 +89,6 @@ def test_a_write_whose_answer_is_lost_goes_to_the_new_leader_under_its_number(
         assert not writer.is_alive()
     assert cluster[2].headers == cluster[1].headers[-1:]
     assert len(cluster.applied) == 2
-
-
-def test_a_numbered_write_leaves_a_node_that_fell_silent(
-    make_cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "SILENCE_S_MAX", 0.05)
-    monkeypatch.setattr(routing, "SILENCE_S_MAX", 0.05)
-    cluster = make_cluster(2, leader_id=1)
-    with client_of(cluster[1]) as client:
-        client.put("a", "1")
-        assert client.members()
-        cluster[1].default_act = "ignore"
-        cluster.leader_id = 2
-        client.put("a", "2")
-    assert cluster[2].headers == cluster[1].headers[-1:]
 
 
 def test_a_session_forgotten_before_the_first_sending_is_opened_anew(cluster: Any) -> None:

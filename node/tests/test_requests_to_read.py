@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from runtime import Runtime, ask, errors, get, results
+from runtime import Runtime, ask, errors, get, put, results
 
 from metastore.node.hashes import HASHES_MAX, Hashed
 from metastore.node.raft.messages import (
@@ -180,12 +180,41 @@ def test_only_so_many_hashes_are_worked_out_at_a_time(
 ) -> None:
     monkeypatch.setattr(alone.store, "hash_at", lambda revision, done: None)
     for number in range(HASHES_MAX + 1):
-        ask(alone, number, hash_request(), ReadLevel.LOCAL)
+        ask(alone, number, hash_request(number), ReadLevel.LOCAL)
     [error] = errors(alone)
     assert (error.request_id, error.code) == (HASHES_MAX, ErrorCode.UNAVAILABLE)
-    alone.desk.on_hashed(Hashed((b"client", 0), schema.encode_results([])))
-    ask(alone, 99, hash_request(), ReadLevel.LOCAL)
+    question = (0, alone.store.last_applied)
+    alone.desk.on_hashed(Hashed(question, schema.encode_results([])))
+    ask(alone, 99, hash_request(99), ReadLevel.LOCAL)
     assert results(alone) == [0], "the one that is done, and none is refused"
+
+
+def test_one_work_answers_all_who_ask_for_the_same_hash_of_the_same_state(
+    alone: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(alone.store, "hash_at", lambda revision, done: begun.append(revision))
+    question = (0, alone.store.last_applied)
+    for number in range(HASHES_MAX + 1):
+        ask(alone, number, hash_request(), ReadLevel.LOCAL)
+    alone.desk.on_hashed(Hashed(question, schema.encode_results([])))
+    assert begun == [0]
+    assert results(alone) == list(range(HASHES_MAX + 1))
+    ask(alone, 99, hash_request(), ReadLevel.LOCAL)
+    assert begun == [0, 0], "what is done is not kept"
+
+
+def test_a_hash_of_another_revision_or_of_a_later_state_is_worked_out_by_itself(
+    alone: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(alone.store, "hash_at", lambda revision, done: begun.append(revision))
+    ask(alone, 1, hash_request(), ReadLevel.LOCAL)
+    ask(alone, 2, hash_request(1), ReadLevel.LOCAL)
+    ask(alone, 3, put(1))
+    alone.settle()
+    ask(alone, 4, hash_request(), ReadLevel.LOCAL)
+    assert begun == [0, 1, 0]
 
 
 def test_a_malformed_hash_is_refused(alone: Runtime) -> None:
