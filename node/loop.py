@@ -180,6 +180,7 @@ class NodeLoop:
         if saved.error is not None:
             self._log.error("snapshot failed", error=str(saved.error))
         meta = parts.snapshots.on_saved(saved)
+        parts.upkeep.on_saved()
         if meta is not None:
             self._log.info("snapshot saved", index=meta.index, term=meta.term)
             parts.effects.compact(meta)

@@ -31,8 +31,11 @@ class Upkeep:
         self.leases.take_changes()
         self.watching.publish()
 
+    def on_saved(self) -> None:
+        garbage.leave_out_what_lasts()
+
     def on_installed(self) -> None:
-        garbage.leave_out_what_is_there()
+        garbage.leave_out_what_lasts()
         self.leases.restart()
         self.housekeeping.on_installed()
         self.watching.publish()

@@ -16,6 +16,7 @@ from metastore.node.identity import open_data_directory
 from metastore.node.loop import DISK_CLOSE_S, NodeLoop
 from metastore.node.raft.messages import RequestVote
 from metastore.node.settings_sources import load
+from metastore.node.snapshots import Saved
 from metastore.node.sockets import ThreadDied
 from metastore.node.status_details import details_of
 
@@ -155,3 +156,14 @@ def test_a_tick_that_comes_late_is_told_too(
     monkeypatch.setattr(loop, "_turn", begin_late)
     loop.run()
     assert 9.0 <= parts.lag_s_max < 60.0
+
+
+def test_what_a_saved_snapshot_holds_is_left_out_of_the_collector(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, told = parts_of(loop), []
+    monkeypatch.setattr(type(parts.upkeep), "on_saved", lambda _: told.append("saved"))
+    loop._on_item(parts, Saved(None))
+    loop.request_stop()
+    assert loop.run() is ExitCode.OK
+    assert told == ["saved"]

@@ -1,6 +1,7 @@
 """Leases, watches and housekeeping around a real core and store: what one does, the others see."""
 
 import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
@@ -135,11 +136,28 @@ def test_the_upkeep_of_a_recovered_node_knows_its_leases(
     assert 0 < result[2] <= 100
 
 
-def test_the_collector_of_cycles_leaves_out_a_state_that_was_installed(bench: Bench) -> None:
+@pytest.mark.parametrize("event", ["on_installed", "on_saved"])
+def test_the_collector_of_cycles_leaves_out_what_lasts(bench: Bench, event: str) -> None:
     """It would walk every key there is, with all threads standing still."""
     gc.unfreeze()
-    bench.upkeep.on_installed()
+    getattr(bench.upkeep, event)()
     try:
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+def test_a_cycle_that_died_young_is_freed_before_what_lasts_is_left_out(bench: Bench) -> None:
+    class Node:
+        pass
+
+    gc.disable()
+    one = Node()
+    one.itself = one  # type: ignore[attr-defined]
+    dead = weakref.ref(one)
+    del one
+    bench.upkeep.on_saved()
+    gc.enable()
+    gc.unfreeze()
+    assert dead() is None
+
