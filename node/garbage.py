@@ -24,9 +24,9 @@ def leave_out_what_is_there() -> None:
 
 def leave_out_what_lasts() -> None:
     """The same for a running node, after every snapshot. What has been collected twice is kept for
-    long, and nearly all of it is versions of keys. Without this each full collection walked all that
-    came since the start: filling a node with 1 GB took 26 s and stopped the loop for 209 ms, now
-    15 s and 44 ms. A cycle that dies of old age after it was left out is never freed; none of ours
-    lives so long."""
+    long, and nearly all of it is versions of keys. Without this each full collection walked all
+    that came since the start: filling a node with 1 GB took 26 s and stopped the loop for 209 ms,
+    now 15 s and 44 ms. A cycle that dies of old age after it was left out is never freed; none of
+    ours lives so long."""
     gc.collect(1)
     gc.freeze()

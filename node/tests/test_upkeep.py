@@ -160,4 +160,3 @@ def test_a_cycle_that_died_young_is_freed_before_what_lasts_is_left_out(bench: B
     gc.enable()
     gc.unfreeze()
     assert dead() is None
-
