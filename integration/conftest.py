@@ -18,7 +18,7 @@ def engine() -> str:
 def make_cluster(
     xprocess: Any, tmp_path: Path, engine: str
 ) -> Iterator[Callable[..., NodeProcesses]]:
-    """Makes clusters that are stopped at the end; not yet started."""
+    """Makes clusters that are killed at the end; not yet started."""
     made: list[NodeProcesses] = []
 
     def make(count: int = 3, options: tuple[str, ...] = ()) -> NodeProcesses:
@@ -29,7 +29,7 @@ def make_cluster(
 
     yield make
     for cluster in made:
-        cluster.stop()
+        cluster.end()
 
 
 @pytest.fixture

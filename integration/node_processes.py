@@ -146,7 +146,7 @@ class NodeProcesses:
                 f"{self._name}-{node_id}", Starter, restart=True
             )
 
-    def signal(self, node_id: int, number: signal.Signals) -> None:
+    def signal(self, node_id: int, number: int) -> None:
         os.kill(self.pids[node_id], number)
 
     def kill(self, *node_ids: int) -> None:
@@ -190,10 +190,18 @@ class NodeProcesses:
         return path.read_text(errors="replace")
 
     def stop(self) -> None:
+        """SIGTERM; returns when they are gone."""
+        self._end(signal.SIGTERM)
+
+    def end(self) -> None:
+        """SIGKILL, after a test: a leader would wait for a successor among nodes that stop too."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
         for node_id in list(self.pids):
             try:
                 self.signal(node_id, signal.SIGCONT)
-                self.signal(node_id, signal.SIGTERM)
+                self.signal(node_id, number)
             except ProcessLookupError:
                 continue
         for node_id in list(self.pids):

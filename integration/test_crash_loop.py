@@ -14,7 +14,7 @@ import pytest
 from load import Written, start_writers, terms
 from node_processes import BOTH_ENGINES, NodeProcesses
 
-ROUNDS = int(os.environ.get("METASTORE_CRASH_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("METASTORE_CRASH_ROUNDS", "3"))
 SEED = int(os.environ.get("METASTORE_CRASH_SEED", "1"))
 AGAIN = f"METASTORE_CRASH_SEED={SEED} METASTORE_CRASH_ROUNDS={ROUNDS}"
 
