@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from node_processes import NodeProcesses, eventually
+from replicas import wait_applied
 
 from metastore.client import Client, Compacted
 
@@ -141,16 +142,22 @@ def test_a_member_that_was_started_empty_by_mistake_gets_the_data_from_the_other
 def test_a_running_node_is_not_verified_and_a_stopped_one_is_sound(cluster: NodeProcesses) -> None:
     with cluster.client() as client:
         fill(client)
-    refused = run("verify", cluster.data_dir(1))
+        # Only a majority need have it; and how far it was committed a follower writes down with its
+        # next entry, a leader not while it leads.
+        leader = cluster.leader()
+        for _ in range(2):
+            wait_applied(cluster, cluster.status(leader)["commit"], cluster.node_ids)
+            client.put("one", "more")
+        follower = next(node_id for node_id in cluster.node_ids if node_id != leader)
+    refused = run("verify", cluster.data_dir(follower))
     assert refused.returncode == 3
-    assert f"in use by process {cluster.pids[1]}" in refused.stderr
+    assert f"in use by process {cluster.pids[follower]}" in refused.stderr
     cluster.stop()
-    sound = run("verify", cluster.data_dir(1))
+    sound = run("verify", cluster.data_dir(follower))
     assert sound.returncode == 0, sound.stdout
-    shown = run("inspect", cluster.data_dir(1), "--keys")
+    shown = run("inspect", cluster.data_dir(follower), "--keys")
     assert shown.returncode == 0, shown.stderr
     assert "put 'key/00' = 'value 0'" in shown.stdout
     assert "grant lease 4d for 3600 s" in shown.stdout
     assert "put 'leased' = 'by 77' under lease 4d" in shown.stdout
-    # How far it was committed a node writes down with its next entry only.
     assert "key 'key/08' = 'value" in shown.stdout
