@@ -146,36 +146,36 @@ def test_a_request_that_takes_long_stays_with_a_node_that_answers_greetings(
     assert len(node.requests) == 1
 
 
-@pytest.mark.parametrize("level", ["linearizable", "local"])
-def test_reads_leave_a_node_that_fell_silent(
-    make_cluster: Any, monkeypatch: pytest.MonkeyPatch, level: str
-) -> None:
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "SILENCE_S_MAX", 0.05)
     monkeypatch.setattr(connection, "DOUBT_S_MAX", 0.05)
     monkeypatch.setattr(routing, "SILENCE_S_MAX", 0.05)
+
+
+def fall_silent(cluster: Any, client: Client) -> None:
+    """Node 1, which the client knows as the leader, answers nothing any more; node 2 leads."""
+    client.put("a", "1")
+    assert client.members()
+    cluster[1].default_act = "ignore"
+    cluster[1].answers_greetings = False
+    cluster.leader_id = 2
+
+
+@pytest.mark.parametrize("level", ["linearizable", "local"])
+@pytest.mark.usefixtures("short_patience")
+def test_reads_leave_a_node_that_fell_silent(make_cluster: Any, level: str) -> None:
     cluster = make_cluster(2, leader_id=1)
     with Client(cluster[1].client_address) as client:
-        client.put("a", "1")
-        assert client.members()
-        cluster[1].default_act = "ignore"
-        cluster[1].answers_greetings = False
-        cluster.leader_id = 2
+        fall_silent(cluster, client)
         assert client.get("a", level=level) is not None
 
 
-def test_a_numbered_write_leaves_a_node_that_fell_silent(
-    make_cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "SILENCE_S_MAX", 0.05)
-    monkeypatch.setattr(connection, "DOUBT_S_MAX", 0.05)
-    monkeypatch.setattr(routing, "SILENCE_S_MAX", 0.05)
+@pytest.mark.usefixtures("short_patience")
+def test_a_numbered_write_leaves_a_node_that_fell_silent(make_cluster: Any) -> None:
     cluster = make_cluster(2, leader_id=1)
     with Client(cluster[1].client_address) as client:
-        client.put("a", "1")
-        assert client.members()
-        cluster[1].default_act = "ignore"
-        cluster[1].answers_greetings = False
-        cluster.leader_id = 2
+        fall_silent(cluster, client)
         client.put("a", "2")
     assert cluster[2].headers == cluster[1].headers[-1:]
 
