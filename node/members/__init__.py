@@ -1,0 +1,11 @@
+"""Who belongs to the cluster: the replicated record of it, and everything that changes it.
+
+    registration (a thread)          keeper (on the loop)
+              \\                        |          \\
+               \\                     plans       promotion
+                \\                      |          /
+                 +------------------ records ----+
+
+The record is the one source of truth. It stands in the log (as configuration changes) and in the
+`configuration` of every snapshot; settings name members at a cluster's birth only.
+"""

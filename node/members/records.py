@@ -1,0 +1,183 @@
+"""The replicated record of the members: a value, and how an entry of the log changes it.
+
+The bottom of node/members. Raft's own part of it, who votes and who listens, is computed by the
+core (raft/changes.py); beside it stand the members' addresses, roles and data directories.
+Deterministic: every node that applied the same entries has the same record.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any
+
+import msgpack
+
+from metastore.node.raft.model import ConfigurationState
+from metastore.transport.member_ops import MemberInfo, MemberState, Role
+
+_FORMAT = 1
+
+
+class RecordDamaged(Exception):
+    """Bytes that are no record of members of this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """One member. `role` is what it shall be: one that shall vote is among Raft's learners until it
+    has caught up. `directory_id` names its data directory; 0: not known yet, the next one that
+    registers is taken. A higher `priority` shall lead."""
+
+    node_id: int
+    role: str
+    peer: str
+    client: str
+    status: str
+    snapshot: str
+    directory_id: int = 0
+    priority: int = 0
+
+    @property
+    def addresses(self) -> tuple[str, str, str, str]:
+        return (self.peer, self.client, self.status, self.snapshot)
+
+    @property
+    def votes(self) -> bool:
+        """Whether it shall vote."""
+        return self.role != Role.LEARNER
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """`members` by id: everybody in the configuration, and those awaited, who are in neither part
+    of it. `removed`: ids that must never come back. `index`: of the entry that made this record."""
+
+    configuration: ConfigurationState = field(default_factory=ConfigurationState)
+    members: tuple[MemberRecord, ...] = ()
+    removed: tuple[int, ...] = ()
+    index: int = 0
+
+    def get(self, node_id: int) -> MemberRecord | None:
+        return next((member for member in self.members if member.node_id == node_id), None)
+
+    @property
+    def voter_ids(self) -> frozenset[int]:
+        """Voters of either half of the configuration."""
+        return frozenset(self.configuration.voters + self.configuration.voters_outgoing)
+
+    @property
+    def active_ids(self) -> frozenset[int]:
+        """Everybody in the configuration."""
+        state = self.configuration
+        return self.voter_ids | frozenset(state.learners + state.learners_next)
+
+    def state_of(self, member: MemberRecord) -> MemberState:
+        state, node_id = self.configuration, member.node_id
+        if node_id in state.voters:
+            return MemberState.MEMBER
+        if node_id in state.voters_outgoing:
+            return MemberState.LEAVING
+        if node_id in state.learners:
+            return MemberState.JOINING if member.votes else MemberState.MEMBER
+        return MemberState.AWAITED
+
+    def infos(self) -> list[MemberInfo]:
+        """As answers tell it."""
+        return [
+            MemberInfo(
+                member.node_id,
+                member.role,
+                self.state_of(member).value,
+                *member.addresses,
+                member.directory_id,
+                member.priority,
+            )
+            for member in self.members
+        ]
+
+    def changed(
+        self,
+        configuration: ConfigurationState,
+        *,
+        put: Iterable[MemberRecord] = (),
+        removed: Iterable[int] = (),
+        index: int,
+    ) -> "Membership":
+        """The record after an entry: these members put in or replaced, those ids gone for ever."""
+        gone = set(removed)
+        by_id = {member.node_id: member for member in self.members}
+        by_id |= {member.node_id: member for member in put}
+        kept = tuple(by_id[node_id] for node_id in sorted(by_id) if node_id not in gone)
+        return replace(
+            self,
+            configuration=configuration,
+            members=kept,
+            removed=tuple(sorted(gone.union(self.removed))),
+            index=index,
+        )
+
+    def encode(self) -> bytes:
+        """The `configuration` of a SnapshotMeta."""
+        state = self.configuration
+        parts = (
+            state.voters,
+            state.voters_outgoing,
+            state.learners,
+            state.learners_next,
+            state.auto_leave,
+        )
+        members = [astuple(member) for member in self.members]
+        return msgpack.packb(  # type: ignore[no-any-return]
+            (_FORMAT, parts, members, self.removed, self.index)
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Membership":
+        """Empty bytes are nobody: a node that is to join has no record yet. Raises
+        RecordDamaged."""
+        if not data:
+            return cls()
+        try:
+            version, parts, members, removed, index = msgpack.unpackb(data, use_list=False)
+            if version != _FORMAT:
+                raise RecordDamaged(f"a record of members of format {version}, not {_FORMAT}")
+            records = tuple(MemberRecord(*member) for member in members)
+            return cls(ConfigurationState(*parts), records, removed, index)
+        except RecordDamaged:
+            raise
+        except Exception as error:  # the decoder's own errors have no common base
+            raise RecordDamaged(f"no record of members: {error!r}") from None
+
+
+def first_membership(members: Sequence[MemberRecord], index: int) -> Membership:
+    """Of a new cluster: the same on every node, whoever computes it."""
+    ordered = tuple(sorted(members, key=lambda member: member.node_id))
+    voters = tuple(member.node_id for member in ordered if member.votes)
+    learners = tuple(member.node_id for member in ordered if not member.votes)
+    return Membership(ConfigurationState(voters=voters, learners=learners), ordered, (), index)
+
+
+def encode_edits(put: Iterable[MemberRecord] = (), removed: Iterable[int] = ()) -> bytes:
+    """The `context` of a ConfigurationChange: what it does to the record beside Raft's part."""
+    records = [astuple(member) for member in put]
+    return msgpack.packb((_FORMAT, records, list(removed)))  # type: ignore[no-any-return]
+
+
+def decode_edits(data: bytes) -> tuple[tuple[MemberRecord, ...], tuple[int, ...]]:
+    """(members to put, ids to remove). Raises RecordDamaged."""
+    if not data:
+        return (), ()
+    try:
+        version, records, removed = msgpack.unpackb(data, use_list=False)
+        if version != _FORMAT:
+            raise RecordDamaged(f"edits of format {version}, not {_FORMAT}")
+        return tuple(MemberRecord(*record) for record in records), _ids(removed)
+    except RecordDamaged:
+        raise
+    except Exception as error:  # the decoder's own errors have no common base
+        raise RecordDamaged(f"no edits of the members: {error!r}") from None
+
+
+def _ids(values: Any) -> tuple[int, ...]:
+    if type(values) is not tuple or any(type(value) is not int for value in values):
+        raise RecordDamaged("ids are numbers")
+    return values
