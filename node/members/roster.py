@@ -1,0 +1,88 @@
+"""Where everybody is, from what a node knows at the moment: for dialling, admission and clients.
+
+Above records.py, on the loop. The replicated record decides who is a member; the settings' list
+only adds places where a member may be found, since a whole cluster can have moved while it was
+down. A node that is still to join has no record and goes by what the cluster told it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from metastore.node.members.records import MemberRecord, Membership
+from metastore.transport.member_ops import MemberInfo, MemberState, Role
+
+
+class Roster:
+    """`membership` and `told` are replaced as news come; everything else is computed from them."""
+
+    def __init__(
+        self,
+        own_id: int,
+        membership: Membership,
+        hints: Sequence[MemberRecord],
+        dial: Mapping[int, str],
+    ) -> None:
+        """`dial`: members that this node reaches at one place of its own, and nowhere else."""
+        self._own_id = own_id
+        self._dial = dial
+        self._hints = {hint.node_id: hint for hint in hints}
+        self.membership = membership
+        self.told: Sequence[MemberInfo] = ()  # by the node that let us join
+
+    @property
+    def _members(self) -> Sequence[MemberRecord | MemberInfo]:
+        """Those with whom there is traffic."""
+        if not self.membership.members:
+            return [info for info in self.told if info.state != MemberState.AWAITED]
+        active = self.membership.active_ids
+        return [member for member in self.membership.members if member.node_id in active]
+
+    @property
+    def own(self) -> MemberRecord | None:
+        return self.membership.get(self._own_id)
+
+    @property
+    def is_witness(self) -> bool:
+        return self.own is not None and self.own.role == Role.WITNESS
+
+    @property
+    def witness_ids(self) -> frozenset[int]:
+        members = self.membership.members
+        return frozenset(m.node_id for m in members if m.role == Role.WITNESS)
+
+    def peer_addresses(self) -> dict[int, list[str]]:
+        """Of every other member, where to dial, the likeliest place first."""
+        return {
+            member.node_id: self._places(member)
+            for member in self._members
+            if member.node_id != self._own_id
+        }
+
+    def _places(self, member: MemberRecord | MemberInfo) -> list[str]:
+        pinned = self._dial.get(member.node_id)
+        hint = self._hints.get(member.node_id)
+        return [pinned] if pinned else _distinct(member.peer, hint.peer if hint else "")
+
+    def directories(self) -> Mapping[int, int]:
+        """The data directory that each other member must have; 0: any."""
+        others = (member for member in self._members if member.node_id != self._own_id)
+        return {member.node_id: member.directory_id for member in others}
+
+    def snapshot_address_or_none(self, node_id: int) -> str | None:
+        member = self.membership.get(node_id)
+        return member.snapshot if member is not None else None
+
+    def client_addresses(self) -> list[str]:
+        """Of the others, for a node that has to ask the cluster."""
+        found = [m.client for m in self._members if m.node_id != self._own_id]
+        found += [hint.client for hint in self._hints.values() if hint.node_id != self._own_id]
+        return _distinct(*found)
+
+    def shown_to_clients(self) -> list[tuple[int, str, str]]:
+        """(node id, client address, status address); no client can use a witness."""
+        return [
+            (m.node_id, "" if m.role == Role.WITNESS else m.client, m.status) for m in self._members
+        ]
+
+
+def _distinct(*addresses: str) -> list[str]:
+    return [address for address in dict.fromkeys(addresses) if address]
