@@ -2,6 +2,8 @@
 
     TransportError
     ├── BadAddress   (also ValueError)  fix the setting
+    ├── KeyInvalid   (also ValueError)  fix the setting or the file
+    │   └── KeyFileInvalid              fix the file; the node must not start
     ├── BindFailed                      free the port or fix the setting; the node must not start
     └── Malformed                       count it, answer it if it can be answered, go on
     InvariantViolated                   a defect of ours: stop
@@ -16,6 +18,19 @@ class TransportError(Exception):
 
 class BadAddress(TransportError, ValueError):
     """A text that is no address; the sentence names the text and what is wrong with it."""
+
+
+class KeyInvalid(TransportError, ValueError):
+    """Something that is no key. The text never quotes it: it might be a secret one."""
+
+
+class KeyFileInvalid(KeyInvalid):
+    """The key file `path` cannot be used; `reason` says why and never quotes it."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"key file {path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
 
 
 class BindFailed(TransportError):

@@ -12,6 +12,7 @@ import zmq
 from metastore.transport import limits
 from metastore.transport.addresses import parse_connect_address, resolve_bind_address
 from metastore.transport.errors import BindFailed
+from metastore.transport.security import CurveClient, CurveServer
 
 Socket: TypeAlias = "zmq.Socket[bytes]"
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
@@ -54,10 +55,34 @@ def _set_common(socket: Socket, frame_bytes_max: int, send_max: int, receive_max
     socket.setsockopt(zmq.TCP_MAXRT, limits.UNACKNOWLEDGED_MS_MAX)
 
 
+def _set_curve_server(socket: Socket, curve: CurveServer) -> None:
+    socket.setsockopt(zmq.CURVE_SERVER, 1)  # from here on libzmq refuses who speaks in plaintext
+    socket.setsockopt(zmq.CURVE_SECRETKEY, curve.keys.secret.encode("ascii"))
+    # Who may come depends on the socket: a client's key opens the client socket only.
+    socket.setsockopt(zmq.ZAP_DOMAIN, curve.domain.encode("ascii"))
+    # Without it, a context that has no ZAP handler (any more) would let everybody in.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def _set_curve_client(socket: Socket, curve: CurveClient) -> None:
+    socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key.encode("ascii"))
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.keys.public.encode("ascii"))
+    socket.setsockopt(zmq.CURVE_SECRETKEY, curve.keys.secret.encode("ascii"))
+
+
 def open_router(
-    context: Context, bind: str, *, frame_bytes_max: int, send_max: int, receive_max: int
+    context: Context,
+    bind: str,
+    *,
+    frame_bytes_max: int,
+    send_max: int,
+    receive_max: int,
+    curve: CurveServer | None = None,
+    prepare: Callable[[Socket], None] = lambda socket: None,
 ) -> tuple[Socket, str]:
-    """A listening ROUTER and the address it really has. Raises BindFailed."""
+    """A listening ROUTER and the address it really has. Raises BindFailed. With `curve` it takes
+    encrypted connections only. `prepare` gets the socket before it listens: a monitor set up later
+    would miss the first connections."""
     address = resolve_bind_address(bind)
     socket = context.socket(zmq.ROUTER)
     try:
@@ -68,6 +93,9 @@ def open_router(
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         socket.setsockopt(zmq.BACKLOG, limits.LISTEN_BACKLOG)
         socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
+        if curve is not None:
+            _set_curve_server(socket, curve)
+        prepare(socket)
         socket.bind(str(address))
         return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
     except zmq.ZMQError as error:
@@ -84,6 +112,7 @@ def open_dealer(
     send_max: int,
     receive_max: int,
     prepare: Callable[[Socket], None] = lambda socket: None,
+    curve: CurveClient | None = None,
 ) -> Socket:
     """A DEALER that connects and reconnects in the background. Raises BadAddress. `prepare` gets
     the socket before it connects: a monitor set up later would miss the first connection."""
@@ -98,6 +127,8 @@ def open_dealer(
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, limits.RECONNECT_MS_MAX)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, limits.CONNECT_TIMEOUT_MS)
     socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
+    if curve is not None:
+        _set_curve_client(socket, curve)
     prepare(socket)
     socket.connect(str(address))
     return socket
