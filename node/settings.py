@@ -14,13 +14,18 @@ from metastore.node.settings_values import (
     choice_of,
     number_from,
     parse_address_or_nothing,
+    parse_dial,
     parse_flag,
+    parse_join,
     parse_members,
     parse_path,
+    parse_path_or_nothing,
 )
 from metastore.node.settings_values import Member as Member
 from metastore.node.settings_values import parse_cluster_id as parse_cluster_id
+from metastore.transport.member_ops import Role
 
+CONNECTIONS_MAX = 10_000
 # The election timeout must outlive several lost heartbeats, or one delayed packet costs a leader.
 HEARTBEATS_PER_ELECTION_MIN = 5
 
@@ -33,8 +38,11 @@ class SettingsInvalid(Exception):
         self.source, self.key, self.value, self.expected = source, key, value, expected
 
 
-def _setting(parse: Callable[[object], Any], help: str, wrong: str, default: Any = MISSING) -> Any:
-    metadata = {"parse": parse, "help": help, "wrong": wrong}
+def _setting(
+    parse: Callable[[object], Any], help: str, wrong: str, default: Any = MISSING, item: str = ""
+) -> Any:
+    """`item`: how one of a list is written; its flag may be repeated."""
+    metadata = {"parse": parse, "help": help, "wrong": wrong, "item": item}
     return field(default=default, metadata=metadata)
 
 
@@ -42,7 +50,7 @@ _BIND = "Default: this node's own address in `members`, else 127.0.0.1 and port 
 _BIND_WRONG = (
     "A taken port stops the start with the address; one out of reach looks like a dead node."
 )
-_ADVERTISE = "The address that others are told, when it is not the one bound (NAT, 0.0.0.0)."
+_ADVERTISE = "The address that others are told. Default: that in `members`, else the one bound."
 _ADVERTISE_WRONG = "A wrong one: the node hears nobody, though it looks healthy by itself."
 
 
@@ -74,10 +82,31 @@ class Settings:
     )
     members: tuple[Member, ...] = _setting(
         parse_members,
-        "The voters at the first start, each `ID=PEER,CLIENT,STATUS,SNAPSHOT` (four addresses), "
-        "the same on every node. Empty: a cluster of this node alone. Flag: `--member`, repeated.",
+        "The members at the first start, each `ID=PEER,CLIENT,STATUS,SNAPSHOT` (four addresses) "
+        "and `,ROLE` unless it is a voter, the same on every node. Empty: a cluster of this node "
+        "alone. Afterwards the cluster keeps the list itself, and these are only places where a "
+        "member may be found. Flag: `--member`, repeated.",
         "Different lists on different nodes make two clusters that both think they are complete.",
         (),
+        item="ID=ADDRESSES",
+    )
+    join: tuple[str, ...] = _setting(
+        parse_join,
+        "First start only: the clients' addresses of nodes of the cluster to join, with commas or "
+        "`--join` repeated; later: where else to look for it. Without it a first start founds a "
+        "cluster.",
+        "Nobody there: the node waits and says so. Left out: it founds a cluster of its own.",
+        (),
+        item="ADDRESS",
+    )
+    role: str = _setting(
+        choice_of(*Role),
+        "What this node shall be when it joins or is founded: `voter`, `learner` (gets everything, "
+        "votes never) or `witness` (votes, holds no data). Afterwards `metastore member` changes "
+        "it.",
+        "A learner or witness counts for nothing when data are counted: with too few voters, the "
+        "loss of one stops the cluster.",
+        Role.VOTER.value,
     )
     peer_bind: str = _setting(
         parse_address_or_nothing,
@@ -96,11 +125,42 @@ class Settings:
     )
     peer_advertise: str = _setting(parse_address_or_nothing, _ADVERTISE, _ADVERTISE_WRONG, "")
     client_advertise: str = _setting(parse_address_or_nothing, _ADVERTISE, _ADVERTISE_WRONG, "")
+    status_advertise: str = _setting(parse_address_or_nothing, _ADVERTISE, _ADVERTISE_WRONG, "")
+    snapshot_advertise: str = _setting(parse_address_or_nothing, _ADVERTISE, _ADVERTISE_WRONG, "")
+    dial: tuple[tuple[int, str], ...] = _setting(
+        parse_dial,
+        "Members whose peer socket this node reaches at a place of its own and nowhere else (a "
+        "tunnel), each `ID=ADDRESS`. Flag: `--dial`, repeated.",
+        "A wrong one: this node cannot talk to that member, though others can.",
+        (),
+        item="ID=ADDRESS",
+    )
+    key_file: Path | None = _setting(  # noqa: RUF009 - returns a field
+        parse_path_or_nothing,
+        "File with this node's key pair (`metastore keygen`): everything is encrypted, and who may "
+        "come stands in `access_file`. Empty: nothing is encrypted.",
+        "A file that others may read, or no key pair, stops the start.",
+        None,
+    )
+    access_file: Path | None = _setting(  # noqa: RUF009 - returns a field
+        parse_path_or_nothing,
+        "File with the public keys of the nodes and of the clients, and what each client may do; "
+        "read again when it changes. Only together with `key_file`.",
+        "A node whose key is missing in it is refused by the others.",
+        None,
+    )
     insecure: bool = _setting(
         parse_flag,
-        "Allows addresses that other machines can reach, although nothing is encrypted.",
+        "Without `key_file`: allows addresses that other machines can reach, although nothing is "
+        "encrypted.",
         "True on an open network: anybody there may read, write and vote.",
         False,
+    )
+    connections_max: int = _setting(
+        number_from(1, 1_000_000),
+        "How many clients this node serves at once; one more is refused and told so.",
+        "Too small: clients are turned away. Too large: no descriptors or memory left.",
+        CONNECTIONS_MAX,
     )
     heartbeat_ms: int = _setting(
         number_from(1, 60_000),
@@ -199,6 +259,11 @@ class Settings:
         "A log collector that expects JSON drops console lines.",
         "console",
     )
+
+    @property
+    def founders(self) -> tuple[Member, ...]:
+        """Of a new cluster; nobody where this node is to join one."""
+        return () if self.join else self.members
 
     @property
     def heartbeat_ticks(self) -> int:

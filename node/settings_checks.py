@@ -15,6 +15,7 @@ from metastore.node.settings import (
 )
 from metastore.transport.addresses import parse_bind_address, parse_connect_address
 from metastore.transport.errors import BadAddress
+from metastore.transport.member_ops import Role
 
 Origins: TypeAlias = dict[str, str]
 """Key -> the source it came from, for the messages; keys not there have their default."""
@@ -26,13 +27,16 @@ def complete(settings: Settings, origins: Origins) -> Settings:
     """Fills what depends on other settings, then checks all of it. Raises SettingsInvalid."""
     _check_times(settings, origins)
     settings = replace(settings, tick_ms=settings.tick_ms or settings.heartbeat_ms)
+    _check_keys(settings, origins)
     own = next((m for m in settings.members if m.node_id == settings.node_id), None)
-    if settings.members and own is None:
+    if settings.members and own is None and not settings.join:
         listed = ", ".join(str(member.node_id) for member in settings.members)
         raise _invalid(origins, "node_id", settings.node_id, f"one of the members ({listed})")
+    settings = _with_role(settings, own, origins)
     settings = _with_binds(settings, own)
     settings = _with_own_member(settings, own)
-    _check_addresses(settings, origins)
+    _check_binds(settings, origins)
+    _check_reachable(settings, origins)
     return settings
 
 
@@ -55,6 +59,30 @@ def _check_times(settings: Settings, origins: Origins) -> None:
         )
 
 
+def _check_keys(settings: Settings, origins: Origins) -> None:
+    """Keys without a list of who may come would let nobody in, or everybody."""
+    if settings.key_file is None and settings.access_file is not None:
+        raise _invalid(origins, "key_file", "", "a key file, since access_file is set")
+    if settings.access_file is None and settings.key_file is not None:
+        raise _invalid(origins, "access_file", "", "an access file, since key_file is set")
+
+
+def _with_role(settings: Settings, own: Member | None, origins: Origins) -> Settings:
+    if own is not None:
+        # The others found the cluster by their copy of the list: one's own word cannot change it.
+        if "role" in origins and settings.role != own.role:
+            raise _invalid(origins, "role", settings.role, f"{own.role}, as in members")
+        settings = replace(settings, role=own.role)
+    if settings.join:
+        return settings
+    roles = {member.role for member in settings.members} or {settings.role}
+    if Role.VOTER not in roles:
+        key, value = ("members", settings.members) if own else ("role", settings.role)
+        expected = "at least one voter in a new cluster, or join = the address of one there is"
+        raise _invalid(origins, key, value, expected)
+    return settings
+
+
 def _with_binds(settings: Settings, own: Member | None) -> Settings:
     found: dict[str, Any] = {}
     for name, port in _PORTS.items():
@@ -64,51 +92,46 @@ def _with_binds(settings: Settings, own: Member | None) -> Settings:
 
 
 def _with_own_member(settings: Settings, own: Member | None) -> Settings:
-    base = own or Member(
-        settings.node_id,
-        settings.peer_bind,
-        settings.client_bind,
-        settings.status_bind,
-        settings.snapshot_bind,
-    )
-    advertised = replace(
-        base,
-        peer=settings.peer_advertise or base.peer,
-        client=settings.client_advertise or base.client,
-    )
+    binds = {name: getattr(settings, f"{name}_bind") for name in _PORTS}
+    base = own or Member(settings.node_id, **binds, role=settings.role)
+    given = {name: getattr(settings, f"{name}_advertise") for name in _PORTS}
+    advertised = replace(base, **{name: address for name, address in given.items() if address})
     others = [member for member in settings.members if member.node_id != settings.node_id]
     members = sorted([*others, advertised], key=lambda member: member.node_id)
-    return replace(
-        settings,
-        members=tuple(members),
-        peer_advertise=advertised.peer,
-        client_advertise=advertised.client,
-    )
+    told: dict[str, Any] = {f"{name}_advertise": getattr(advertised, name) for name in _PORTS}
+    return replace(settings, members=tuple(members), **told)
 
 
-def _check_addresses(settings: Settings, origins: Origins) -> None:
+def _check_binds(settings: Settings, origins: Origins) -> None:
     binds = {f"{name}_bind": getattr(settings, f"{name}_bind") for name in _PORTS}
+    is_open = settings.insecure or settings.key_file is not None
     for key, address in binds.items():
         any_port = parse_bind_address(address).port == 0
         if not any_port and list(binds.values()).count(address) > 1:
             raise _invalid(origins, key, address, "a different address for each of the sockets")
-        if not settings.insecure and not is_loopback(address):
+        if not is_open and not is_loopback(address):
             raise _invalid(
                 origins,
                 key,
                 address,
-                "a loopback address, or insecure = true (nothing is encrypted)",
+                "a loopback address, or key_file and access_file, or insecure = true (nothing is "
+                "encrypted then)",
             )
+
+
+def _check_reachable(settings: Settings, origins: Origins) -> None:
+    """Port 0 or a wildcard can be bound but not reached: others would wait for it for ever."""
+    if len(settings.members) == 1 and not settings.join:
+        return
     for member in settings.members:
-        # Port 0 or a wildcard can be bound but not reached: the cluster would wait for it forever.
-        for address in (member.peer, member.client, member.status, member.snapshot):
-            if len(settings.members) > 1 and not _is_reachable(address):
-                raise _invalid(
-                    origins,
-                    "members",
-                    str(member),
-                    "addresses with a host and a port to connect to",
-                )
+        for name, address in zip(_PORTS, member.addresses, strict=True):
+            if _is_reachable(address):
+                continue
+            if settings.join and member.node_id == settings.node_id:
+                expected = "an address that others can connect to, with a host and a port"
+                raise _invalid(origins, f"{name}_advertise", address, expected)
+            expected = "addresses with a host and a port to connect to"
+            raise _invalid(origins, "members", str(member), expected)
 
 
 def is_loopback(address: str) -> bool:

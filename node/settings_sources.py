@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, get_args
 
 from metastore.node.settings import Settings, SettingsInvalid, schema
 from metastore.node.settings_checks import Origins, complete
@@ -52,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
     for entry in schema():
         names = [_flag_name(entry)]
         options: dict[str, Any] = {"dest": entry.name, "help": _help(entry).replace("%", "%%")}
-        if entry.name == "members":
-            options |= {"action": "append", "metavar": "ID=ADDRESSES"}
+        if entry.metadata["item"]:
+            options |= {"action": "append", "metavar": entry.metadata["item"]}
         elif _type_name(entry) == "bool":
             options |= {"nargs": "?", "const": True, "metavar": "true|false"}
         else:
@@ -102,7 +103,9 @@ def _flag_name(entry: Field[Any]) -> str:
 
 
 def _type_name(entry: Field[Any]) -> str:
-    return entry.type if isinstance(entry.type, str) else getattr(entry.type, "__name__", "list")
+    if isinstance(entry.type, UnionType):  # something or nothing
+        return str(get_args(entry.type)[0].__name__)
+    return entry.type if isinstance(entry.type, str) else entry.type.__name__
 
 
 def _default_text(entry: Field[Any]) -> str:
@@ -112,7 +115,7 @@ def _default_text(entry: Field[Any]) -> str:
         return "metastore"
     if isinstance(entry.default, bool):
         return str(entry.default).lower()
-    return str(entry.default) if entry.default not in ("", ()) else "empty"
+    return str(entry.default) if entry.default not in ("", (), None) else "empty"
 
 
 def _help(entry: Field[Any]) -> str:
@@ -134,7 +137,7 @@ def settings_page() -> str:
         "source, key and value, and what is expected.",
     ]
     for entry in schema():
-        kind = "list" if entry.name == "members" else FILE_TYPES[_type_name(entry)]
+        kind = "list" if entry.metadata["item"] else FILE_TYPES[_type_name(entry)]
         if entry.name == "cluster_id":
             kind = "text or number"
         lines += [

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from metastore.transport.addresses import parse_bind_address
+from metastore.transport.addresses import parse_bind_address, parse_connect_address
 from metastore.transport.errors import BadAddress
+from metastore.transport.member_ops import Role
 
 NODE_ID_MAX = (1 << 64) - 3  # above: the core's ids for its storage threads
 MEMBERS_MAX = 64
@@ -18,16 +19,22 @@ MEMBERS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One voter of the first configuration and where the others reach it."""
+    """One member of the first configuration and where the others reach it."""
 
     node_id: int
     peer: str
     client: str
     status: str
     snapshot: str
+    role: str = Role.VOTER.value
+
+    @property
+    def addresses(self) -> tuple[str, str, str, str]:
+        return (self.peer, self.client, self.status, self.snapshot)
 
     def __str__(self) -> str:
-        return f"{self.node_id}={self.peer},{self.client},{self.status},{self.snapshot}"
+        role = "" if self.role == Role.VOTER else f",{self.role}"
+        return f"{self.node_id}={','.join(self.addresses)}{role}"
 
 
 def number_from(low: int, high: int) -> Callable[[object], int]:
@@ -65,6 +72,10 @@ def parse_path(value: object) -> Path:
     return Path(value)
 
 
+def parse_path_or_nothing(value: object) -> Path | None:
+    return None if value == "" else parse_path(value)
+
+
 def parse_cluster_id(value: object) -> int:
     """A number from 1 to 2^64-1 as it is; any other name by its hash. Raises ValueError."""
     if isinstance(value, str) and value and not value.isdecimal():
@@ -87,14 +98,54 @@ def parse_address_or_nothing(value: object) -> str:
     return "" if value == "" else _address(value)
 
 
+def _connect_address(value: object) -> str:
+    """Unlike one to bind, it must name a host and a port."""
+    address = _address(value)
+    try:
+        parse_connect_address(address)
+    except BadAddress as error:
+        raise ValueError(f"an address to connect to ({error})") from None
+    return address
+
+
+def parse_join(value: object) -> tuple[str, ...]:
+    """A text with commas, or a list of such texts; every address once, in this order."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("addresses like tcp://HOST:PORT")
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    found = tuple(dict.fromkeys(_connect_address(part) for part in parts if part))
+    if len(found) > MEMBERS_MAX:
+        raise ValueError(f"at most {MEMBERS_MAX} addresses")
+    return found
+
+
+def parse_dial(value: object) -> tuple[tuple[int, str], ...]:
+    texts = value.split() if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or len(texts) > MEMBERS_MAX:
+        raise ValueError(f"a list of at most {MEMBERS_MAX} members and their addresses")
+    return tuple(map(_dialled, texts))
+
+
+def _dialled(value: object) -> tuple[int, str]:
+    head, _, tail = value.partition("=") if isinstance(value, str) else ("", "", "")
+    try:
+        return number_from(1, NODE_ID_MAX)(head.strip()), _connect_address(tail.strip())
+    except ValueError as error:
+        raise ValueError(f'members written "ID=ADDRESS"; in {value!r}: {error}') from None
+
+
 def _member(value: object) -> Member:
-    expected = 'members written "ID=PEER,CLIENT,STATUS,SNAPSHOT" (four addresses)'
+    expected = 'members written "ID=PEER,CLIENT,STATUS,SNAPSHOT" (four addresses), then ",ROLE"'
     head, separator, tail = value.partition("=") if isinstance(value, str) else ("", "", "")
-    addresses = [part.strip() for part in tail.split(",")]
-    if not separator or len(addresses) != 4:
+    parts = [part.strip() for part in tail.split(",")]
+    if not separator or len(parts) not in (4, 5):
         raise ValueError(expected)
     try:
-        return Member(number_from(1, NODE_ID_MAX)(head.strip()), *map(_address, addresses))
+        number = number_from(1, NODE_ID_MAX)(head.strip())
+        role = choice_of(*Role)(parts[4]) if len(parts) == 5 else Role.VOTER.value
+        peer, client, status, snapshot = map(_address, parts[:4])
+        return Member(number, peer, client, status, snapshot, role)
     except ValueError as error:
         raise ValueError(f"{expected}; in {value!r}: {error}") from None
 
@@ -106,7 +157,7 @@ def parse_members(value: object) -> tuple[Member, ...]:
     members = tuple(sorted(map(_member, texts), key=lambda member: member.node_id))
     if len({member.node_id for member in members}) != len(members):
         raise ValueError("members with different ids")
-    used = [address for m in members for address in (m.peer, m.client, m.status, m.snapshot)]
+    used = [address for member in members for address in member.addresses]
     twice = sorted({address for address in used if used.count(address) > 1})
     if twice:
         raise ValueError(f"every address once; {twice[0]} is there twice")

@@ -215,6 +215,8 @@ def test_the_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> Non
         for entry in schema()
     )
     assert "--member ID=ADDRESSES" in shown
+    assert "--join ADDRESS" in shown
+    assert "--key-file PATH" in shown
 
 
 def test_every_setting_says_what_it_is_and_what_goes_wrong() -> None:
