@@ -47,6 +47,8 @@ class RaftConfig:
     disable_proposal_forwarding: bool = False
     disable_change_validation: bool = False
     step_down_on_removal: bool = False
+    # A witness: it votes and acknowledges like anybody, but what it holds is no state to lead with.
+    never_campaigns: bool = False
     tracer: Tracer | None = None
 
     @property

@@ -135,9 +135,10 @@ class RaftState:
 
     @property
     def is_promotable(self) -> bool:
-        """A voter of its own configuration that is not in the middle of a snapshot."""
+        """A voter of its own configuration, no witness, and not in the middle of a snapshot."""
         own = self.tracker.progress.get(self.id)
-        return own is not None and not own.is_learner and not self.log.has_pending_snapshot
+        is_voter = own is not None and not own.is_learner and not self.log.has_pending_snapshot
+        return is_voter and not self.config.never_campaigns
 
     @property
     def has_committed_in_term(self) -> bool:
