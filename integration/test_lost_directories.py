@@ -43,7 +43,7 @@ def test_a_directory_without_its_log_is_refused_with_what_to_do(alone: NodeProce
     shutil.rmtree(alone.data_dir(1) / LOG_FOLDER[alone.engine])
     line = last_line(alone.command(1), ExitCode.STORAGE)
     assert str(alone.data_dir(1)) in line
-    assert "remove the node from the cluster" in line
+    assert "run `metastore member replace 1`" in line
 
 
 def test_older_snapshots_under_a_log_that_begins_later_are_refused(

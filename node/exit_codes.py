@@ -13,6 +13,6 @@ class ExitCode(IntEnum):
     STORAGE = 3  # a write or sync failed, or damage was found; the disk needs a look
     INVARIANT = 4  # an impossible state: a bug; keep the data directory for its report
     NETWORK = 5  # an address cannot be bound
-    IDENTITY = 6  # the data directory is locked, or belongs to another node, cluster or engine
+    IDENTITY = 6  # the data directory is locked, another's, or not the one the cluster knows
     REMOVED = 7  # this node is no longer a member; it must not start again under this number
     INTERNAL = 70  # an error nobody foresaw; its traceback precedes the last line

@@ -7,6 +7,7 @@ one cluster with one engine, and one process at a time. Does not read the log or
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,39 +15,36 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from metastore.node.identity_errors import DataDirectoryForeign as DataDirectoryForeign
+from metastore.node.identity_errors import DataDirectoryLocked as DataDirectoryLocked
+from metastore.node.identity_errors import DataDirectoryUnusable as DataDirectoryUnusable
+from metastore.node.identity_errors import DataDirectoryWiped as DataDirectoryWiped
+from metastore.node.identity_errors import LostData as LostData
+from metastore.node.identity_errors import NotYetJoined as NotYetJoined
+from metastore.node.identity_errors import RemovedFromCluster as RemovedFromCluster
+
 IDENTITY_FILE = "identity"
 LOCK_FILE = "lock"
-FORMAT_VERSION = 1
+DIRECTORY_ID_BITS = 64
+FORMAT_VERSION = 2
 _NOTHING = {LOCK_FILE, "lost+found"}  # in a directory that counts as empty
-_FIELD_TYPES = {"engine": str, "has_log": bool}  # all others: int
-
-
-class DataDirectoryLocked(Exception):
-    """Another process holds the directory; two writers would destroy the log."""
-
-
-class DataDirectoryForeign(Exception):
-    """The directory belongs to another node, cluster or engine, or to nobody we know."""
-
-
-class DataDirectoryWiped(Exception):
-    """The directory has its identity but lost what the node had promised to remember."""
-
-
-class DataDirectoryUnusable(Exception):
-    """The directory cannot be made, read or written."""
+_FIELD_TYPES = {"engine": str, "has_log": bool, "joined": bool}  # all others: int
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who this node is; `incarnation` counts its starts, the first being 1. `has_log`: a start got
-    as far as a durable log, so a directory without one has forgotten votes and entries."""
+    as far as a durable log, so a directory without one has forgotten votes and entries.
+    `directory_id` was drawn when the directory was made, so that another one under the same node_id
+    is told from it. `joined`: made to join a cluster, so it never founds one."""
 
     cluster_id: int
     node_id: int
     engine: str
     incarnation: int = 0
     has_log: bool = False
+    directory_id: int = 0  # 0: not drawn yet, which no file holds
+    joined: bool = False
 
 
 class DataDirectory:
@@ -62,8 +60,9 @@ class DataDirectory:
         if self.identity.has_log and not (log.is_dir() and any(log.iterdir())):
             raise DataDirectoryWiped(
                 f"data directory {self.path} has lost its log ({log.name} is missing or empty); "
-                "its votes are forgotten: restore the log, or remove the node from the cluster "
-                "and add it with a new node_id and an empty data_dir"
+                "its votes are forgotten: restore the log, or run "
+                f"`metastore member replace {self.identity.node_id}`, then start it with an empty "
+                "data_dir and --join"
             )
 
     def note_log(self) -> None:
@@ -82,8 +81,11 @@ class DataDirectory:
             self._lock_file = -1
 
 
-def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) -> DataDirectory:
+def open_data_directory(
+    path: Path, cluster_id: int, node_id: int, engine: str, *, joins: bool = False
+) -> DataDirectory:
     """Creates or opens the directory, locks it, checks whose it is and counts the start, durably.
+    `joins`: the node was told where to find the cluster that it belongs to.
 
     Raises DataDirectoryLocked, DataDirectoryForeign, DataDirectoryUnusable.
     """
@@ -91,7 +93,7 @@ def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) 
         _create(path)
         lock_file = _lock(path)
         try:
-            identity = _start(path, Identity(cluster_id, node_id, engine))
+            identity = _start(path, Identity(cluster_id, node_id, engine, joined=joins))
         except BaseException:
             os.close(lock_file)
             raise
@@ -103,8 +105,9 @@ def open_data_directory(path: Path, cluster_id: int, node_id: int, engine: str) 
 @contextmanager
 def new_data_directory(path: Path, identity: Identity) -> Iterator[None]:
     """For whoever fills a directory before the node's first start: made, or found empty, and held.
-    It gets its identity last, when the block ended well; after a failure it is empty again, and
-    until then no node starts in it. Raises as open_data_directory does."""
+    It gets its identity last, with a directory_id of its own, when the block ended well; after a
+    failure it is empty again, and until then no node starts in it. Raises as open_data_directory
+    does."""
     try:
         _create(path)
         # Before the lock: what is no empty directory is left as it is.
@@ -114,7 +117,7 @@ def new_data_directory(path: Path, identity: Identity) -> Iterator[None]:
         raise _unusable(path, error) from None
     try:
         yield
-        _write(path, identity)
+        _write(path, replace(identity, directory_id=_draw_directory_id()))
     except BaseException:
         _empty(path)
         raise
@@ -180,9 +183,10 @@ def _start(path: Path, wanted: Identity) -> Identity:
     if file.exists():
         found = read_identity(file)
         _check_same(path, found, wanted)
+        _check_origin(path, found, joins=wanted.joined)
     else:
         _check_empty(path)
-        found = wanted
+        found = replace(wanted, directory_id=_draw_directory_id())
     # Synced before the first message leaves: peers refuse an incarnation older than one they met.
     started = replace(found, incarnation=found.incarnation + 1)
     _write(path, started)
@@ -205,10 +209,13 @@ def read_identity(file: Path) -> Identity:
         )
         if not shaped:
             raise ValueError("a field of the wrong type")
+        if not 0 < identity.directory_id < 1 << DIRECTORY_ID_BITS:
+            raise ValueError("a directory_id that none can have")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataDirectoryForeign(
             f"{file} is not an identity file ({error}); restore it from a backup of this node, or "
-            "remove this node from the cluster and add it again with an empty data_dir"
+            "run `metastore member replace` for this node, then start it with an empty data_dir "
+            "and --join"
         ) from None
     return identity
 
@@ -224,6 +231,23 @@ def _check_same(path: Path, found: Identity, wanted: Identity) -> None:
             raise DataDirectoryForeign(
                 f"data directory {path} belongs to {name} {there}, not {here}; {remedy}"
             )
+
+
+def _check_origin(path: Path, found: Identity, *, joins: bool) -> None:
+    """Until there is a log, the start that made the directory is only being repeated: a founder's
+    does not become another's, nor the other way round."""
+    if found.has_log or found.joined == joins:
+        return
+    if found.joined:
+        raise NotYetJoined(path)
+    raise DataDirectoryForeign(
+        f"data directory {path} was made to found a cluster, not to join one; use an empty "
+        "directory, or start it without --join"
+    )
+
+
+def _draw_directory_id() -> int:
+    return 1 + secrets.randbelow((1 << DIRECTORY_ID_BITS) - 1)
 
 
 def _check_empty(path: Path) -> None:

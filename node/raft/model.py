@@ -26,8 +26,8 @@ class LogLost(RaftFailed):
     def __init__(self) -> None:
         super().__init__(
             "a commit index beyond the last entry: this node lost entries that it had acknowledged "
-            "(was its data directory emptied, or put back from an older copy?); remove the node "
-            "from the cluster and add it with a new node_id and an empty data_dir"
+            "(was its data directory emptied, or put back from an older copy?); run `metastore "
+            "member replace N` with its node_id, then start it with an empty data_dir and --join"
         )
 
 

@@ -10,11 +10,16 @@ import pytest
 
 from metastore.node import identity
 from metastore.node.identity import (
+    DataDirectory,
     DataDirectoryForeign,
     DataDirectoryLocked,
     DataDirectoryUnusable,
     DataDirectoryWiped,
+    Identity,
+    NotYetJoined,
+    new_data_directory,
     open_data_directory,
+    read_identity,
 )
 
 CLUSTER = 99
@@ -33,13 +38,16 @@ def test_every_start_counts(tmp_path: Path) -> None:
 
 def test_the_identity_file_says_whose_the_directory_is(tmp_path: Path) -> None:
     start(tmp_path)
-    assert json.loads((tmp_path / "identity").read_text()) == {
-        "format": 1,
+    written = json.loads((tmp_path / "identity").read_text())
+    assert 0 < written.pop("directory_id") < 1 << 64
+    assert written == {
+        "format": 2,
         "cluster_id": CLUSTER,
         "node_id": 1,
         "engine": "memory",
         "incarnation": 1,
         "has_log": False,
+        "joined": False,
     }
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["identity", "lock"]
 
@@ -113,9 +121,12 @@ def test_a_first_start_that_crashed_before_its_identity_was_complete_may_be_repe
         "{",
         "[]",
         "7",
-        '{"format": 1}',
-        '{"format": 1, "cluster_id": "99", "node_id": 1, "engine": "memory", "incarnation": 1}',
-        '{"format": 1, "cluster_id": 99, "node_id": 1, "engine": "memory", "more": 1}',
+        '{"format": 2}',
+        '{"format": 2, "cluster_id": "99", "node_id": 1, "engine": "memory", "directory_id": 5}',
+        '{"format": 2, "cluster_id": 99, "node_id": 1, "engine": "memory", "more": 1}',
+        '{"format": 2, "cluster_id": 99, "node_id": 1, "engine": "memory", "directory_id": 0}',
+        '{"format": 2, "cluster_id": 99, "node_id": 1, "engine": "memory", "directory_id": '
+        "18446744073709551616}",
         "\xff",
     ],
 )
@@ -125,16 +136,17 @@ def test_a_damaged_identity_file_is_refused(tmp_path: Path, text: str) -> None:
         start(tmp_path)
 
 
-def test_an_identity_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [1, 3])
+def test_an_identity_of_another_format_is_refused(tmp_path: Path, other: int) -> None:
     start(tmp_path)
     file = tmp_path / "identity"
-    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    file.write_text(file.read_text().replace('"format": 2', f'"format": {other}'))
     with pytest.raises(DataDirectoryForeign, match="start the version that wrote it"):
         start(tmp_path)
 
 
 def test_an_identity_of_a_newer_format_may_have_other_fields(tmp_path: Path) -> None:
-    (tmp_path / "identity").write_text('{"format": 2, "name": "x"}')
+    (tmp_path / "identity").write_text('{"format": 3, "name": "x"}')
     with pytest.raises(DataDirectoryForeign, match="start the version that wrote it"):
         start(tmp_path)
 
@@ -194,8 +206,9 @@ def test_a_directory_that_lost_its_log_is_refused(tmp_path: Path, leaves_folder:
     if leaves_folder:
         log.mkdir()
     again = open_data_directory(tmp_path, CLUSTER, 1, "memory")
-    with pytest.raises(DataDirectoryWiped, match="has lost its log"):
+    with pytest.raises(DataDirectoryWiped, match="has lost its log") as caught:
         again.check_log(log)
+    assert "run `metastore member replace 1`, then start it with an empty" in str(caught.value)
     log.mkdir(exist_ok=True)
     (log / "segment").write_text("x")
     again.check_log(log)
@@ -207,6 +220,67 @@ def test_a_start_that_crashed_before_its_log_was_durable_may_be_repeated(tmp_pat
     directory = open_data_directory(tmp_path, CLUSTER, 1, "memory")
     directory.check_log(tmp_path / "wal")
     directory.close()
+
+
+def joining(path: Path, *, joins: bool = True) -> DataDirectory:
+    return open_data_directory(path, CLUSTER, 4, "memory", joins=joins)
+
+
+def test_a_directory_keeps_its_id_and_an_emptied_one_gets_another(tmp_path: Path) -> None:
+    start(tmp_path)
+    first = read_identity(tmp_path / "identity").directory_id
+    start(tmp_path)
+    assert read_identity(tmp_path / "identity").directory_id == first
+    (tmp_path / "identity").unlink()
+    start(tmp_path)
+    assert read_identity(tmp_path / "identity").directory_id != first
+
+
+def test_every_filled_directory_has_an_id_of_its_own(tmp_path: Path) -> None:
+    identity = Identity(CLUSTER, 1, "memory", has_log=True)
+    found = set()
+    for name in ("a", "b"):
+        with new_data_directory(tmp_path / name, identity):
+            pass
+        found.add(read_identity(tmp_path / name / "identity").directory_id)
+    assert len(found) == 2
+    assert 0 not in found
+
+
+def test_a_directory_made_to_join_remembers_that(tmp_path: Path) -> None:
+    directory = joining(tmp_path)
+    directory.note_log()
+    directory.close()
+    again = joining(tmp_path, joins=False)  # it has a record of the members now
+    again.close()
+    assert (directory.identity.joined, again.identity.joined) == (True, True)
+
+
+def test_a_directory_made_to_join_is_not_started_without_being_told_whom_to_ask(
+    tmp_path: Path,
+) -> None:
+    joining(tmp_path).close()
+    with pytest.raises(NotYetJoined, match=r"has not yet; start it with --join ADDRESS") as caught:
+        joining(tmp_path, joins=False)
+    assert str(tmp_path) in str(caught.value)
+    again = joining(tmp_path)
+    again.close()
+    assert again.identity.incarnation == 2
+
+
+def test_a_directory_made_to_found_a_cluster_joins_no_other_one(tmp_path: Path) -> None:
+    joining(tmp_path, joins=False).close()
+    with pytest.raises(DataDirectoryForeign, match="made to found a cluster, not to join one"):
+        joining(tmp_path)
+
+
+def test_a_founder_may_be_told_where_else_to_look(tmp_path: Path) -> None:
+    directory = joining(tmp_path, joins=False)
+    directory.note_log()
+    directory.close()
+    again = joining(tmp_path)
+    again.close()
+    assert again.identity.joined is False
 
 
 def test_a_path_that_is_a_file_is_unusable(tmp_path: Path) -> None:
