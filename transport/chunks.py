@@ -7,9 +7,9 @@ Reading order 16. Knows no Raft: whether a snapshot is wanted is the caller's `a
 import logging
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import zmq
 
@@ -23,41 +23,20 @@ from metastore.transport.chunk_frames import (
 )
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.errors import Malformed
-from metastore.transport.handshake import (
-    Admission,
-    Header,
-    Refusal,
-    decode_header,
-    encode_header,
-)
+from metastore.transport.handshake import Admission, Header, Refusal, encode_header
 from metastore.transport.incoming import IncomingFile, clean_directory
+from metastore.transport.peer_keys import KeyedReading, PeerSecurity
 from metastore.transport.preparation import Preparation
+from metastore.transport.security import SNAPSHOT_DOMAIN
 from metastore.transport.snapshot_sender import SnapshotSender
 from metastore.transport.socket_thread import Died, SocketThread
 from metastore.transport.sockets import Context, open_router
+from metastore.transport.transfers import Active, Preparing
 
 __all__ = ["SnapshotReceiver", "SnapshotSender"]
 
 _log = logging.getLogger("metastore.transport.chunks")
 _PREPARING_POLL_MS = 20
-
-
-class _Active(NamedTuple):
-    """The transfer that is going on. Chunks must come from the same connection and header."""
-
-    identity: bytes
-    header: bytes
-    sender: int
-    offer: Offer
-    file: IncomingFile
-
-
-class _Preparing(NamedTuple):
-    """A whole file on its way from the wire to the store."""
-
-    active: _Active
-    path: Path
-    work: Preparation
 
 
 class SnapshotReceiver:
@@ -68,12 +47,14 @@ class SnapshotReceiver:
     hands over a whole, synced and prepared file, which then belongs to the callee. Between the two,
     `prepare(sender, meta, path)` runs on another thread for as long as it likes; a file for which
     it raises is deleted and its sender is told. A newer accepted offer takes over, but not while a
-    file is being prepared. `died` hears what ended the thread, unless it was `close`."""
+    file is being prepared. `died` hears what ended the thread, unless it was `close`. Nobody is
+    heard before `set_members`; with `security`, only who has a node's key."""
 
     def __init__(
         self,
         cluster_id: int,
         node_id: int,
+        directory_id: int,
         incarnation: int,
         bind: str,
         directory: Path,
@@ -82,17 +63,20 @@ class SnapshotReceiver:
         on_received: Callable[[int, dict[str, Any], Path], None],
         context: Context,
         died: Died,
+        *,
+        security: PeerSecurity | None = None,
     ) -> None:
         clean_directory(directory)
-        self._header = encode_header(Header(cluster_id, node_id, incarnation))
-        self._admission = Admission(cluster_id, node_id, ())
+        self._header = encode_header(Header(cluster_id, node_id, directory_id, incarnation))
+        self._admission = Admission(cluster_id, node_id, {})
+        self._members: tuple[Mapping[int, int], Collection[int]] = ({}, ())
         self._directory = directory
         self._accept = accept
         self._prepare = prepare
         self._on_received = on_received
         self._counters = Counters()
-        self._active: _Active | None = None
-        self._preparing: _Preparing | None = None
+        self._active: Active | None = None
+        self._preparing: Preparing | None = None
         self._done: Offer | None = None
         self._rewound_to = -1
         self._router, self.address = open_router(
@@ -101,9 +85,19 @@ class SnapshotReceiver:
             frame_bytes_max=limits.SNAPSHOT_CHUNK_BYTES,
             send_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
             receive_max=limits.SNAPSHOT_WINDOW_CHUNKS,
+            curve=None if security is None else security.as_server(SNAPSHOT_DOMAIN),
         )
+        self._reading = KeyedReading(self._router, security)
         self._thread = self._make_thread(context, died)
         self._thread.start()
+
+    def set_members(self, known: Mapping[int, int], removed: Collection[int]) -> None:
+        """As Admission.set_members; from any thread. It holds for the next offer."""
+        self._members = (dict(known), frozenset(removed))
+
+    def keys_changed(self) -> None:
+        """`is_allowed` is asked again about every connection; from any thread."""
+        self._reading.forget()
 
     def counters(self) -> dict[str, int]:
         """{"received" | "resumed" | "refused" | "declined" | "bad chunk" | why an offer was
@@ -136,13 +130,16 @@ class SnapshotReceiver:
 
     def _receive_one(self) -> None:
         try:
-            identity, *parts = self._router.recv_multipart(zmq.NOBLOCK)
+            (identity, *parts), key, is_allowed = self._reading.receive()
         except zmq.Again:
             return
         try:
             frame = decode_sender_frame(parts[1:])
         except Malformed:
             self._count(Refusal.MALFORMED.value)
+            return
+        if not is_allowed:
+            self._refuse_key(identity, frame.transfer_id, key)
             return
         try:
             if isinstance(frame, Offer):
@@ -153,6 +150,13 @@ class SnapshotReceiver:
             _log.exception("receiving a snapshot failed")
             self._drop_active()
             self._decline(identity, frame.transfer_id, f"{type(error).__name__}: {error}")
+
+    def _refuse_key(self, identity: bytes, transfer_id: int, key: str) -> None:
+        reason = Refusal.UNKNOWN_KEY.value
+        if not self._counters.get(ANYBODY, reason):  # a flood of them must not fill the log
+            _log.warning("refused a snapshot from a sender with the key %r: %s", key, reason)
+        self._count(reason)
+        self._decline(identity, transfer_id, reason)
 
     def _on_offer(self, identity: bytes, header: bytes, offer: Offer) -> None:
         if self._done is not None and self._done == offer:
@@ -188,16 +192,12 @@ class SnapshotReceiver:
 
     def _admit(self, header: bytes, offer: Offer) -> int | str:
         """The sender's id, or why not."""
-        read = decode_header(header)
-        if isinstance(read, Header):
-            if not self._accept(read.node_id, offer.meta):
-                return "not wanted"
-            self._admission.add(read.node_id)
+        self._admission.set_members(*self._members)
         verdict = self._admission.judge(header)
         if isinstance(verdict, Refusal):
             self._count(verdict.value)
             return verdict.value
-        return verdict
+        return verdict if self._accept(verdict, offer.meta) else "not wanted"
 
     def _begin(self, identity: bytes, header: bytes, sender: int, offer: Offer) -> None:
         if self._active is not None:
@@ -209,7 +209,7 @@ class SnapshotReceiver:
         file = IncomingFile(self._directory, offer.size, offer.digest)
         if file.received:
             self._count("resumed")
-        self._active = _Active(identity, header, sender, offer, file)
+        self._active = Active(identity, header, sender, offer, file)
 
     def _on_chunk(self, identity: bytes, header: bytes, chunk: Chunk) -> None:
         active = self._active
@@ -251,7 +251,7 @@ class SnapshotReceiver:
             self._decline(active.identity, active.offer.transfer_id, "the file's digest differs")
             return
         work = Preparation(lambda: self._prepare(active.sender, active.offer.meta, whole))
-        self._preparing = _Preparing(active, whole, work)
+        self._preparing = Preparing(active, whole, work)
 
     def _maybe_hand_over(self) -> None:
         preparing = self._preparing

@@ -4,6 +4,7 @@ Reading order 7. `peers.PeerTransport` carries it over ZeroMQ, `memory.MemoryPee
 one process. One owner thread; no call waits.
 """
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -25,7 +26,24 @@ class PeerCarrier(Protocol):
         """Sockets whose readability means that drain() has something."""
         ...
 
-    def set_peer(self, node_id: int, address: str) -> None: ...
-    def remove_peer(self, node_id: int) -> None: ...
+    def set_members(
+        self,
+        addresses: Mapping[int, Sequence[str]],
+        directories: Mapping[int, int],
+        removed: Collection[int],
+    ) -> None:
+        """Who is who from now on: where each peer may be, the likeliest place first; which data
+        directory it must have (0: any); which ids must never speak again. Raises BadAddress; then
+        nothing changed."""
+        ...
+
+    def tick(self) -> None:
+        """Once per tick of the loop: looks for lost peers at their next place."""
+        ...
+
+    def final_refusals(self) -> set[int]:
+        """Peers to which this node is a removed member, or one that has lost its data."""
+        ...
+
     def counters(self) -> dict[str, Any]: ...
     def close(self) -> None: ...

@@ -1,19 +1,19 @@
 """Who is speaking: the header that opens every message between nodes, and whether it is let in.
 
 Reading order 6. The header is frame 0 of every peer and snapshot message, so there is no state of a
-connection to lose: each message proves its cluster, node and incarnation by itself.
+connection to lose: each message proves its cluster, node, data directory and incarnation by itself.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 from metastore.transport.limits import STRANGERS_MAX
 
 MAGIC = b"MSTP"
-PEER_PROTOCOL_VERSION = 1
-_HEADER = struct.Struct(">4sBQQQ")
+PEER_PROTOCOL_VERSION = 2
+_HEADER = struct.Struct(">4sBQQQQQ")
 HEADER_BYTES = _HEADER.size
 
 
@@ -27,16 +27,30 @@ class Refusal(StrEnum):
     DUPLICATE_NODE = "duplicate node"  # another process carries our own id
     OLD_INCARNATION = "old incarnation"
     OVERSIZED = "oversized"
+    REMOVED = "removed"  # from the cluster, for ever
+    LOST_DATA = "lost data"  # its data directory is not the one of the record
+    WRONG_NODE = "wrong node"  # meant for another member, whose address we have now
+    UNKNOWN_KEY = "unknown key"  # of the connection; nodes have others
 
+
+# Who answers at that address is not the node that was dialled.
+MISPLACED = frozenset((Refusal.STRANGER_CLUSTER, Refusal.DUPLICATE_NODE, Refusal.WRONG_NODE))
+# Trying again does not help; a command of the operator does.
+FINAL = frozenset((Refusal.REMOVED, Refusal.LOST_DATA))
 
 ACCEPTED = b""  # a verdict's text when an earlier refusal no longer holds
 _REFUSALS = {refusal.value.encode(): refusal for refusal in Refusal}
 
 
 class Header(NamedTuple):
+    """`to` is the member that was dialled: addresses move, and another one may listen there by
+    now. 0: whoever it is, as in answers."""
+
     cluster_id: int
     node_id: int
+    directory_id: int  # names the data directory; a node whose disk was emptied has another
     incarnation: int  # grows at every start of the node's process
+    to: int = 0
 
 
 def encode_header(header: Header, version: int = PEER_PROTOCOL_VERSION) -> bytes:
@@ -67,28 +81,45 @@ def decode_verdict(parts: list[bytes]) -> Refusal | None:
 
 
 class Admission:
-    """Judges headers for one listening socket. `accepted` maps the exact bytes of each peer's
-    newest header to its id, so that the usual case is one dictionary look-up."""
+    """Judges headers for one listening socket; lets nobody in before `set_members`. `accepted` maps
+    the exact bytes of each peer's newest header to its id, so that the usual case is one dictionary
+    look-up."""
 
-    __slots__ = ("_cluster_id", "_known", "_newest", "_node_id", "_refused", "accepted")
+    __slots__ = ("_cluster_id", "_known", "_newest", "_node_id", "_refused", "_removed", "accepted")
 
-    def __init__(self, cluster_id: int, node_id: int, known: Iterable[int]) -> None:
+    def __init__(self, cluster_id: int, node_id: int, known: Mapping[int, int]) -> None:
+        """`known`: as in set_members."""
         self._cluster_id = cluster_id
         self._node_id = node_id
-        self._known = set(known) - {node_id}
-        self._newest: dict[int, tuple[int, bytes]] = {}
+        self._known: Mapping[int, int] = {}
+        self._removed: Collection[int] = ()
+        self._newest: dict[int, tuple[Header, bytes]] = {}
         self._refused: dict[bytes, None] = {}
         self.accepted: dict[bytes, int] = {}
+        self.set_members(known, ())
 
-    def add(self, node_id: int) -> None:
-        if node_id != self._node_id:
-            self._known.add(node_id)
+    def set_members(self, known: Mapping[int, int], removed: Collection[int]) -> None:
+        """`known`: {member: the data directory that it must have, 0 for any}; nobody else is one.
+        `removed`: ids that must never speak again, also if they are in `known`."""
+        before = self._known
+        self._removed = frozenset(removed)
+        self._known = {
+            member: directory_id
+            for member, directory_id in known.items()
+            if member != self._node_id and member not in self._removed
+        }
+        for member, (header, data) in list(self._newest.items()):
+            directory_id = self._known.get(member)
+            # A record that only now names the directory it was heard from changes nothing; in any
+            # other the node starts to count its incarnations anew.
+            if directory_id not in (before.get(member), header.directory_id):
+                del self._newest[member]
+                self.accepted.pop(data, None)
 
-    def remove(self, node_id: int) -> None:
-        """Forgets the incarnation too: the id may come back with another disk."""
-        self._known.discard(node_id)
-        _, data = self._newest.pop(node_id, (0, b""))
-        self.accepted.pop(data, None)
+    def judge_again(self) -> None:
+        """The next message of everybody goes by `judge`, so that a verdict that was not about its
+        header can be taken back."""
+        self.accepted.clear()
 
     def judge(self, data: bytes) -> int | Refusal:
         """The sender's id, or why it is refused. Remembers the newest incarnation of each peer."""
@@ -101,9 +132,10 @@ class Admission:
         refusal = self._refusal_or_none(header)
         if refusal is not None:
             return refusal
-        _, previous = self._newest.get(header.node_id, (0, b""))
-        self.accepted.pop(previous, None)
-        self._newest[header.node_id] = (header.incarnation, data)
+        previous = self._newest.get(header.node_id)
+        if previous is not None:
+            self.accepted.pop(previous[1], None)
+        self._newest[header.node_id] = (header, data)
         self.accepted[data] = header.node_id
         return header.node_id
 
@@ -112,10 +144,19 @@ class Admission:
             return Refusal.STRANGER_CLUSTER
         if header.node_id == self._node_id:
             return Refusal.DUPLICATE_NODE
-        if header.node_id not in self._known:
+        if header.node_id in self._removed:
+            return Refusal.REMOVED  # before all that follows: it must not merely wait and try again
+        if header.to not in (0, self._node_id):
+            return Refusal.WRONG_NODE
+        directory_id = self._known.get(header.node_id)
+        if directory_id is None:
             return Refusal.UNKNOWN_NODE
-        # An older process of the same node, or one whose disk was wiped, must not speak for it.
-        if header.incarnation < self._newest.get(header.node_id, (0, b""))[0]:
+        # A disk that forgot what it had promised must not vote under its old name.
+        if directory_id not in (0, header.directory_id):
+            return Refusal.LOST_DATA
+        # An older process of the same node must not speak for it.
+        newest = self._newest.get(header.node_id)
+        if newest is not None and header.incarnation < newest[0].incarnation:
             return Refusal.OLD_INCARNATION
         return None
 
@@ -124,7 +165,8 @@ class Admission:
         header = decode_header(data)
         if isinstance(header, Refusal) or header.cluster_id != self._cluster_id:
             return 0
-        return header.node_id if header.node_id in self._known else 0
+        is_ours = header.node_id in self._known or header.node_id in self._removed
+        return header.node_id if is_ours else 0
 
     def note_refused(self, data: bytes) -> None:
         """Remembers, for a bounded number of senders, that a verdict is outstanding."""

@@ -6,13 +6,21 @@ injected generator, so the same seed gives the same deliveries in the same order
 
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
-from metastore.transport.handshake import Admission, Header, Refusal, encode_header
-from metastore.transport.peers import NOT_CONNECTED, QUEUE_FULL, UNKNOWN_PEER
+from metastore.transport.handshake import (
+    FINAL,
+    MISPLACED,
+    Admission,
+    Header,
+    Refusal,
+    encode_header,
+)
+from metastore.transport.links import NOT_CONNECTED, QUEUE_FULL
+from metastore.transport.peers import UNKNOWN_PEER
 
 
 class MemoryNetwork:
@@ -69,22 +77,23 @@ class MemoryNetwork:
 
 
 class MemoryPeerTransport:
-    """Implements contract.PeerCarrier; `address` is any text, unique in its network."""
+    """Implements contract.PeerCarrier; `address` is any text, unique in its network. Its patience
+    with a place where nobody answers is one tick."""
 
     def __init__(
         self,
         cluster_id: int,
         node_id: int,
+        directory_id: int,
         incarnation: int,
         address: str,
-        peers: Mapping[int, str],
         network: MemoryNetwork,
     ) -> None:
         self.address = address
         self._network = network
-        self._header = encode_header(Header(cluster_id, node_id, incarnation))
-        self._admission = Admission(cluster_id, node_id, peers)
-        self._peers = dict(peers)
+        self._header = Header(cluster_id, node_id, directory_id, incarnation)
+        self._admission = Admission(cluster_id, node_id, {})
+        self._places: dict[int, deque[str]] = {}  # the first one is where the peer is looked for
         self._inbox: deque[tuple[MemoryPeerTransport, bytes, bytes]] = deque()
         self._dropped = Counters()
         self._refused = Counters()
@@ -94,19 +103,21 @@ class MemoryPeerTransport:
         network.listen(address, self)
 
     def send(self, node_id: int, payload: bytes) -> bool:
-        address = self._peers.get(node_id)
-        if address is None:
+        places = self._places.get(node_id)
+        if places is None:
             self._dropped.count(ANYBODY, UNKNOWN_PEER)
             return False
+        address = places[0]
         reason = self._reason_to_drop(address, payload)
         if reason:
             self._dropped.count(node_id, reason)
             return False
         self._sent[node_id] = self._sent.get(node_id, 0) + 1
         receiver = self._network.receiver_or_none(address)
+        header = encode_header(self._header._replace(to=node_id))
         for _ in range(self._network.copies(self.address, address)):
             if receiver is not None:
-                receiver._inbox.append((self, self._header, payload))
+                receiver._inbox.append((self, header, payload))
         return True
 
     def _reason_to_drop(self, address: str, payload: bytes) -> str:
@@ -140,20 +151,39 @@ class MemoryPeerTransport:
         """None: whoever drives this transport drains it at every turn."""
         return []
 
-    def set_peer(self, node_id: int, address: str) -> None:
-        self._peers[node_id] = address
-        self._admission.add(node_id)
+    def set_members(
+        self,
+        addresses: Mapping[int, Sequence[str]],
+        directories: Mapping[int, int],
+        removed: Collection[int],
+    ) -> None:
+        self._admission.set_members(directories, removed)
+        before, self._places = self._places, {}
+        for peer, places in addresses.items():
+            if places and peer != self._header.node_id:
+                current = before.get(peer, deque(places))
+                is_as_before = set(current) == set(places)
+                self._places[peer] = current if is_as_before else deque(dict.fromkeys(places))
 
-    def remove_peer(self, node_id: int) -> None:
-        self._peers.pop(node_id, None)
-        self._admission.remove(node_id)
+    def tick(self) -> None:
+        for places in self._places.values():
+            is_misplaced = self._refusals.get(places[0]) in MISPLACED
+            is_silent = self._network.receiver_or_none(places[0]) is None
+            if len(places) > 1 and (is_misplaced or is_silent):
+                self._refusals.pop(places[0], None)
+                places.rotate(-1)
+
+    def final_refusals(self) -> set[int]:
+        return {
+            peer for peer, places in self._places.items() if self._refusals.get(places[0]) in FINAL
+        }
 
     @property
     def refusals(self) -> dict[int, str]:
         return {
-            peer: str(self._refusals[address])
-            for peer, address in self._peers.items()
-            if address in self._refusals
+            peer: str(self._refusals[places[0]])
+            for peer, places in self._places.items()
+            if places[0] in self._refusals
         }
 
     def counters(self) -> dict[str, Any]:
@@ -164,8 +194,8 @@ class MemoryPeerTransport:
             "refused": self._refused.as_dict(),
             "connected": [
                 peer
-                for peer, address in self._peers.items()
-                if self._network.receiver_or_none(address) is not None
+                for peer, places in self._places.items()
+                if self._network.receiver_or_none(places[0]) is not None
             ],
         }
 

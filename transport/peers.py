@@ -2,10 +2,12 @@
 
 Reading order 8. A message is [header, payload]; payloads are opaque here. Used by one thread, the
 loop; no call waits. Whatever is not delivered is counted with its reason and never believed sent.
+Who is a member, and where, comes from outside, by set_members.
 """
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -13,137 +15,59 @@ import zmq
 from metastore.transport import limits
 from metastore.transport.addresses import parse_connect_address
 from metastore.transport.counters import ANYBODY, Counters
-from metastore.transport.errors import BadAddress
-from metastore.transport.handshake import (
-    ACCEPTED,
-    Admission,
-    Header,
-    Refusal,
-    decode_verdict,
-    encode_header,
-)
-from metastore.transport.sockets import Context, Socket, inproc_address, open_dealer, open_router
+from metastore.transport.handshake import ACCEPTED, Admission, Header, Refusal, encode_header
+from metastore.transport.links import PeerLink, Place
+from metastore.transport.peer_keys import KeyedReading, PeerSecurity
+from metastore.transport.security import PEER_DOMAIN
+from metastore.transport.sockets import Context, Socket, open_router
 
 UNKNOWN_PEER = "unknown peer"
-NOT_CONNECTED = "not connected"
-QUEUE_FULL = "queue full"
 
 _log = logging.getLogger("metastore.transport.peers")
 
 _NOBLOCK = int(zmq.NOBLOCK)
-_FIRST_FRAME = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
-# From here on, handing over the memory costs less than copying it.
-_COPY_BYTES_MAX = 64 << 10
-# A verdict is looked for on this many sends; asking on each would double the cost of a send.
-_SENDS_PER_VERDICT_CHECK = 16
-
-
-class PeerLink:
-    """The DEALER to one peer, whether it is connected, and what the peer last said about us."""
-
-    __slots__ = ("_monitor", "_sends_until_check", "address", "is_connected", "refusal", "socket")
-
-    def __init__(self, context: Context, address: str, routing_id: bytes) -> None:
-        parse_connect_address(address)  # raises before anything is open
-        self.address = address
-        self.is_connected = False
-        self.refusal: Refusal | None = None
-        self._sends_until_check = _SENDS_PER_VERDICT_CHECK
-        self._monitor = context.socket(zmq.PAIR)
-        self.socket = open_dealer(
-            context,
-            address,
-            routing_id=routing_id,
-            frame_bytes_max=limits.PEER_PAYLOAD_BYTES_MAX,
-            send_max=limits.PEER_SEND_QUEUE_MAX,
-            receive_max=limits.VERDICT_QUEUE_MAX,
-            prepare=self._start_monitor,
-        )
-
-    def _start_monitor(self, socket: Socket) -> None:
-        endpoint = inproc_address("monitor")
-        socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._monitor.setsockopt(zmq.LINGER, 0)
-        # Unlimited: a full monitor queue would block libzmq's I/O thread, and with it every socket.
-        self._monitor.setsockopt(zmq.RCVHWM, 0)
-        self._monitor.connect(endpoint)
-
-    def send(self, header: bytes, payload: bytes) -> str:
-        """ "" when handed to libzmq, else the reason of the drop."""
-        try:
-            self.socket.send(header, _FIRST_FRAME)
-            self.socket.send(payload, _NOBLOCK, copy=len(payload) <= _COPY_BYTES_MAX)
-        except zmq.Again:
-            self._read_monitor()
-            return QUEUE_FULL if self.is_connected else NOT_CONNECTED
-        self._sends_until_check -= 1
-        if self._sends_until_check <= 0:
-            self.check_state()
-        return ""
-
-    def check_state(self) -> None:
-        self._sends_until_check = _SENDS_PER_VERDICT_CHECK
-        self._read_monitor()
-        for _ in range(limits.VERDICT_QUEUE_MAX):
-            try:
-                self.refusal = decode_verdict(self.socket.recv_multipart(_NOBLOCK))
-            except zmq.Again:
-                return
-            except ValueError:
-                continue  # not a verdict, and nothing else may come this way
-
-    def _read_monitor(self) -> None:
-        while True:
-            try:
-                event = self._monitor.recv_multipart(_NOBLOCK)[0]
-            except zmq.Again:
-                return
-            number = int.from_bytes(event[:2], "little")
-            self.is_connected = number == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            if not self.is_connected:
-                self.refusal = None  # whoever answers next decides anew
-
-    def close(self) -> None:
-        self.socket.disable_monitor()
-        self._monitor.close(0)
-        self.socket.close(0)
 
 
 class PeerTransport:
-    """Implements contract.PeerCarrier. Raises BindFailed and BadAddress from the constructor."""
+    """Implements contract.PeerCarrier. Starts without peers. Raises BindFailed from the
+    constructor. With `security`, everything is encrypted, and only nodes' keys are heard."""
 
     def __init__(
         self,
         cluster_id: int,
         node_id: int,
+        directory_id: int,
         incarnation: int,
         bind: str,
-        peers: Mapping[int, str],
         context: Context,
+        *,
+        security: PeerSecurity | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
         self._node_id = node_id
-        self._header = encode_header(Header(cluster_id, node_id, incarnation))
-        self._admission = Admission(cluster_id, node_id, peers)
+        self._header = Header(cluster_id, node_id, directory_id, incarnation)
+        self._answer_header = encode_header(self._header)
+        self._admission = Admission(cluster_id, node_id, {})
+        self._security = security
+        self._server_keys = () if security is None else tuple(security.server_keys)
+        self._clock = clock
+        self._addresses: dict[int, tuple[str, ...]] = {}
         self._links: dict[int, PeerLink] = {}
         self._dropped = Counters()
         self._refused = Counters()
         self._sent: dict[int, int] = {}
         self._received: dict[int, int] = {}
-        self._last_logged: dict[int, Refusal] = {}
+        self._logged: set[tuple[int, Refusal]] = set()
         self._router, self.address = open_router(
             context,
             bind,
             frame_bytes_max=limits.PEER_PAYLOAD_BYTES_MAX,
             send_max=limits.VERDICT_QUEUE_MAX,
             receive_max=limits.PEER_RECEIVE_QUEUE_MAX,
+            curve=None if security is None else security.as_server(PEER_DOMAIN),
         )
-        try:
-            for peer, address in peers.items():
-                self.set_peer(peer, address)
-        except BadAddress:
-            self.close()
-            raise
+        self._reading = KeyedReading(self._router, security)
 
     # Sending
 
@@ -157,7 +81,7 @@ class PeerTransport:
         if len(payload) > limits.PEER_PAYLOAD_BYTES_MAX:
             self._dropped.count(node_id, Refusal.OVERSIZED.value)
             return False
-        reason = link.send(self._header, payload)
+        reason = link.send(payload)
         if reason:
             self._dropped.count(node_id, reason)
             return False
@@ -173,12 +97,13 @@ class PeerTransport:
         """Stops at `budget` messages, PEER_DRAIN_BYTES_MAX bytes or an empty socket. Refused ones
         count against the budget, so that a flood of them cannot hold the loop."""
         arrived: list[tuple[int, bytes]] = []
+        has_keys = self._security is not None
         receive = self._router.recv_multipart
         accepted = self._admission.accepted
         bytes_left = limits.PEER_DRAIN_BYTES_MAX
         for _ in range(budget):
             try:
-                parts = receive(_NOBLOCK)
+                parts = self._receive_or_refuse() if has_keys else receive(_NOBLOCK)
             except zmq.Again:
                 break
             sender = accepted.get(parts[1]) if len(parts) == 3 else None
@@ -193,8 +118,23 @@ class PeerTransport:
                 break
         return arrived
 
+    def _receive_or_refuse(self) -> list[bytes]:
+        """The next message, or [] for one of a key that is no node's (any more). Raises
+        zmq.Again."""
+        parts, key, is_allowed = self._reading.receive()
+        if is_allowed:
+            return parts
+        # Whatever its header says: without a node's key it proves nothing.
+        self._count_refused(ANYBODY, Refusal.UNKNOWN_KEY, f"a sender with the key {key!r}")
+        if len(parts) == 3:
+            self._admission.note_refused(parts[1])
+            self._tell(parts[0], Refusal.UNKNOWN_KEY.encode())
+        return []
+
     def _admit_or_none(self, parts: list[bytes]) -> int | None:
         """The slow path: a header that is not the newest of a known peer."""
+        if not parts:
+            return None  # refused already
         if len(parts) != 3:
             self._refused.count(ANYBODY, Refusal.MALFORMED.value)
             return None
@@ -203,49 +143,86 @@ class PeerTransport:
         if isinstance(verdict, Refusal):
             self._refuse(identity, header, verdict)
             return None
-        self._last_logged.pop(verdict, None)
+        self._logged.difference_update([(verdict, refusal) for refusal in Refusal])
         if self._admission.was_refused(header):
             self._tell(identity, ACCEPTED)
         return verdict
 
     def _refuse(self, identity: bytes, header: bytes, refusal: Refusal) -> None:
         sender = self._admission.counted_as(header)
-        self._refused.count(sender, refusal.value)
-        if self._last_logged.get(sender) is not refusal:
-            self._last_logged[sender] = refusal
-            _log.warning("refused a message of node %s: %s", sender or "unknown", refusal)
+        self._count_refused(sender, refusal, f"node {sender or 'unknown'}")
         if refusal is not Refusal.MALFORMED:
             self._admission.note_refused(header)
             self._tell(identity, refusal.encode())
 
+    def _count_refused(self, sender: int, refusal: Refusal, who: str) -> None:
+        """Logs the first of its kind; a flood of them must not fill the log."""
+        self._refused.count(sender, refusal.value)
+        if (sender, refusal) not in self._logged:
+            self._logged.add((sender, refusal))
+            _log.warning("refused a message of %s: %s", who, refusal)
+
     def _tell(self, identity: bytes, verdict: bytes) -> None:
         try:
-            self._router.send_multipart((identity, self._header, verdict), _NOBLOCK)
+            self._router.send_multipart((identity, self._answer_header, verdict), _NOBLOCK)
         except zmq.ZMQError:
             # It is gone or does not read; it will hear the same at its next message.
             self._dropped.count(ANYBODY, "verdict")
 
     # Members
 
-    def set_peer(self, node_id: int, address: str) -> None:
-        """Adds a peer or moves it to another address. Raises BadAddress; then nothing changed."""
-        current = self._links.get(node_id)
-        if current is not None and current.address == address:
-            return
-        # The routing id holds cluster and incarnation, so that a stranger with the same node id
-        # cannot take over (ROUTER_HANDOVER) the connection of the real one.
-        link = PeerLink(self._context, address, self._header)
-        if current is not None:
-            current.close()
-        self._links[node_id] = link
-        self._sent.setdefault(node_id, 0)
-        self._admission.add(node_id)
+    def set_members(
+        self,
+        addresses: Mapping[int, Sequence[str]],
+        directories: Mapping[int, int],
+        removed: Collection[int],
+    ) -> None:
+        """Who is who from now on. `addresses`: {peer: where it may be, the likeliest first};
+        `directories` and `removed` as in Admission.set_members. A connection to a place where the
+        peer may still be stays open. Raises BadAddress; then nothing changed."""
+        for places in addresses.values():
+            for address in places:
+                parse_connect_address(address)
+        self._admission.set_members(directories, removed)
+        self._addresses = {
+            peer: tuple(dict.fromkeys(places))
+            for peer, places in addresses.items()
+            if peer != self._node_id
+        }
+        self._follow()
 
-    def remove_peer(self, node_id: int) -> None:
-        link = self._links.pop(node_id, None)
-        if link is not None:
-            link.close()
-        self._admission.remove(node_id)
+    def set_server_keys(self, server_keys: Sequence[str]) -> None:
+        """The keys of the nodes have changed: these are tried from now on, and `is_allowed` is
+        asked again about every connection. Without `security` it means nothing."""
+        if self._security is not None:
+            self._server_keys = tuple(dict.fromkeys(server_keys))
+            self._reading.forget()
+            self._admission.judge_again()
+            self._follow()
+
+    def tick(self) -> None:
+        """Once per tick of the loop: who is not found at one place is looked for at the next."""
+        now = self._clock()
+        for link in self._links.values():
+            link.tick(now)
+
+    def _follow(self) -> None:
+        now = self._clock()
+        keys = ("",) if self._security is None else self._server_keys
+        wanted = {
+            peer: [Place(address, key) for address in addresses for key in keys]
+            for peer, addresses in self._addresses.items()
+        }
+        for peer in [peer for peer in self._links if not wanted.get(peer)]:
+            self._links.pop(peer).close()
+        for peer, places in wanted.items():
+            link = self._links.get(peer)
+            if link is not None:
+                link.follow(places, now)
+            elif places:
+                header = encode_header(self._header._replace(to=peer))
+                self._links[peer] = PeerLink(self._context, header, places, self._security, now)
+                self._sent.setdefault(peer, 0)
 
     # Looking
 
@@ -255,6 +232,11 @@ class PeerTransport:
         for link in self._links.values():
             link.check_state()
         return {peer: str(link.refusal) for peer, link in self._links.items() if link.refusal}
+
+    def final_refusals(self) -> set[int]:
+        """Peers to which this node is a removed member, or one that has lost its data. One of them
+        may have old news; the cluster as a whole must be asked."""
+        return {peer for peer, link in self._links.items() if link.is_refused_for_good}
 
     def counters(self) -> dict[str, Any]:
         """{"sent" | "received": {peer: messages}, "dropped" | "refused": {peer: {reason: count}},

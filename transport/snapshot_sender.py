@@ -4,11 +4,12 @@ Reading order 15. Credit is a window of chunks above what the receiver confirmed
 offer is repeated and the transfer goes on where the receiver says.
 """
 
+import itertools
 import secrets
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,9 @@ from metastore.transport.chunk_frames import (
 from metastore.transport.errors import BadAddress, Malformed
 from metastore.transport.handshake import Header, encode_header
 from metastore.transport.incoming import digest_of
+from metastore.transport.links import DIAL_PATIENCE_S
+from metastore.transport.peer_keys import PeerSecurity
+from metastore.transport.security import CurveClient
 from metastore.transport.sockets import Context, Socket, open_dealer
 
 STOPPED = "stopped"
@@ -36,13 +40,28 @@ _WINDOW_BYTES = limits.SNAPSHOT_CHUNK_BYTES * limits.SNAPSHOT_WINDOW_CHUNKS
 
 
 class SnapshotSender:
-    """One transfer per peer at a time. `start` and `close` belong to one thread, the loop."""
+    """One transfer per peer at a time. The calls belong to one thread, the loop."""
 
-    def __init__(self, cluster_id: int, node_id: int, incarnation: int, context: Context) -> None:
-        self._header = encode_header(Header(cluster_id, node_id, incarnation))
+    def __init__(
+        self,
+        cluster_id: int,
+        node_id: int,
+        directory_id: int,
+        incarnation: int,
+        context: Context,
+        *,
+        security: PeerSecurity | None = None,
+    ) -> None:
+        self._header = Header(cluster_id, node_id, directory_id, incarnation)
         self._context = context
+        self._security = security
+        self._server_keys = () if security is None else tuple(security.server_keys)
         self._stopping = threading.Event()
         self._active: dict[int, threading.Thread] = {}
+
+    def set_server_keys(self, server_keys: Sequence[str]) -> None:
+        """The keys of the nodes have changed: transfers that start now try these."""
+        self._server_keys = tuple(dict.fromkeys(server_keys))
 
     def start(
         self,
@@ -65,7 +84,7 @@ class SnapshotSender:
             return
         thread = threading.Thread(
             target=self._run,
-            args=(address, meta, find_path, on_done),
+            args=(peer_id, address, meta, find_path, on_done),
             name=f"snapshot-to-{peer_id}",
             daemon=True,
         )
@@ -74,6 +93,7 @@ class SnapshotSender:
 
     def _run(
         self,
+        peer_id: int,
         address: str,
         meta: dict[str, Any],
         find_path: Callable[[], Path],
@@ -82,23 +102,18 @@ class SnapshotSender:
         try:
             path = find_path()
             # No socket before: a file that takes long must not hold up the end of the context.
-            reason = STOPPED if self._stopping.is_set() else self._transfer(address, meta, path)
+            if self._stopping.is_set():
+                raise InterruptedError
+            reason = self._transfer(peer_id, address, meta, path)
         except InterruptedError:
             reason = STOPPED
         except Exception as error:  # whatever happens, the loop must hear that it ended
             reason = f"{type(error).__name__}: {error}"
         on_done(not reason, reason)
 
-    def _transfer(self, address: str, meta: dict[str, Any], path: Path) -> str:
+    def _transfer(self, peer_id: int, address: str, meta: dict[str, Any], path: Path) -> str:
         try:
-            socket = open_dealer(
-                self._context,
-                address,
-                routing_id=b"",
-                frame_bytes_max=limits.SNAPSHOT_CHUNK_BYTES,
-                send_max=limits.SNAPSHOT_WINDOW_CHUNKS,
-                receive_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
-            )
+            socket = self._dial(address)
         except BadAddress as error:
             return str(error)
         try:
@@ -106,10 +121,52 @@ class SnapshotSender:
             with path.open("rb") as file:
                 transfer_id = secrets.randbits(63)
                 offer = encode_offer(transfer_id, size, digest, meta)
-                transfer = _Transfer(socket, self._header, file, transfer_id, offer, size)
+                header = encode_header(self._header._replace(to=peer_id))
+                transfer = _Transfer(socket, header, file, transfer_id, offer, size)
                 return transfer.run(self._stopping)
         finally:
             socket.close(0)
+
+    def _dial(self, address: str) -> Socket:
+        """Connected, if there is a choice of keys; else libzmq connects in the background. Raises
+        BadAddress, TimeoutError, InterruptedError."""
+        security, keys = self._security, self._server_keys
+        if security is None:
+            return self._open(address, None)
+        if len(keys) == 1:
+            return self._open(address, security.as_client(keys[0]))
+        deadline = time.monotonic() + limits.SNAPSHOT_STALL_MS / 1000
+        for key in itertools.cycle(keys):
+            socket = self._open(address, security.as_client(key))
+            if self._is_connected_in_time(socket):
+                return socket
+            socket.close(0)
+            if time.monotonic() > deadline:
+                break
+        raise TimeoutError(f"no node at {address} has one of the nodes' keys")
+
+    def _is_connected_in_time(self, socket: Socket) -> bool:
+        """Raises InterruptedError when the sender stops."""
+        deadline = time.monotonic() + DIAL_PATIENCE_S
+        while time.monotonic() < deadline:
+            if self._stopping.is_set():
+                socket.close(0)
+                raise InterruptedError
+            # Such a socket takes messages from the end of its handshake on (IMMEDIATE).
+            if socket.poll(_POLL_MS, zmq.POLLOUT):
+                return True
+        return False
+
+    def _open(self, address: str, curve: CurveClient | None) -> Socket:
+        return open_dealer(
+            self._context,
+            address,
+            routing_id=b"",
+            frame_bytes_max=limits.SNAPSHOT_CHUNK_BYTES,
+            send_max=limits.SNAPSHOT_WINDOW_CHUNKS,
+            receive_max=limits.SNAPSHOT_WINDOW_CHUNKS * 2,
+            curve=curve,
+        )
 
     def close(self) -> None:
         """Ends every transfer; their on_done hears STOPPED. Waits for their threads, but not long

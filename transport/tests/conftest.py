@@ -17,6 +17,7 @@ DEADLINE_S = 20.0
 ANY_PORT = "tcp://127.0.0.1:*"
 NOWHERE = "tcp://127.0.0.1:1"
 CLUSTER = 9
+DIRECTORY = 77
 
 Opener = Callable[..., PeerTransport]
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -92,15 +93,32 @@ def node(context: zmq.Context[Any]) -> Iterator[Opener]:
         peers: dict[int, str],
         *,
         incarnation: int = 1,
+        directory: int = DIRECTORY,
         cluster: int = CLUSTER,
         bind: str = ANY_PORT,
+        **options: Any,
     ) -> PeerTransport:
-        opened.append(PeerTransport(cluster, node_id, incarnation, bind, peers, context))
-        return opened[-1]
+        transport = PeerTransport(
+            cluster, node_id, directory, incarnation, bind, context, **options
+        )
+        opened.append(transport)
+        _meet(transport, peers)
+        return transport
 
     yield make
     for transport in opened:
         transport.close()
+
+
+def _meet(transport: PeerTransport, peers: dict[int, str]) -> None:
+    addresses = {peer: [address] for peer, address in peers.items()}
+    transport.set_members(addresses, dict.fromkeys(peers, 0), ())
+
+
+@pytest.fixture
+def meet() -> Callable[[PeerTransport, dict[int, str]], None]:
+    """Makes these the peers, each at one place and with any data directory."""
+    return _meet
 
 
 @pytest.fixture
@@ -108,7 +126,7 @@ def pair(node: Opener, eventually: Eventually) -> tuple[PeerTransport, PeerTrans
     """Nodes 1 and 2, connected both ways."""
     one = node(1, {2: NOWHERE})
     two = node(2, {1: one.address})
-    one.set_peer(2, two.address)
+    _meet(one, {2: two.address})
     eventually(lambda: one.counters()["connected"] and two.counters()["connected"])
     return one, two
 
@@ -116,7 +134,9 @@ def pair(node: Opener, eventually: Eventually) -> tuple[PeerTransport, PeerTrans
 class Receiving:
     """A receiver and what it handed over; `wanted` may be replaced."""
 
-    def __init__(self, context: zmq.Context[Any], directory: Path, bind: str) -> None:
+    def __init__(
+        self, context: zmq.Context[Any], directory: Path, bind: str, **options: Any
+    ) -> None:
         self.wanted: Callable[[int, dict[str, Any]], bool] = lambda sender, meta: True
         self.prepare: Callable[[int, dict[str, Any], Path], None] = lambda sender, meta, path: None
         self.deaths: list[BaseException] = []
@@ -125,6 +145,7 @@ class Receiving:
         self.server = SnapshotReceiver(
             CLUSTER,
             1,
+            DIRECTORY,
             1,
             bind,
             directory,
@@ -133,7 +154,9 @@ class Receiving:
             lambda sender, meta, path: self.arrived.put((sender, meta, path)),
             context,
             self.deaths.append,
+            **options,
         )
+        self.server.set_members({2: 0, 3: 0}, ())
 
 
 @pytest.fixture
@@ -141,8 +164,8 @@ def open_receiver(context: zmq.Context[Any], tmp_path: Path) -> Iterator[Callabl
     """Opens receivers, one after the other, on one directory."""
     opened: list[Receiving] = []
 
-    def make(bind: str = ANY_PORT) -> Receiving:
-        opened.append(Receiving(context, tmp_path / "incoming", bind))
+    def make(bind: str = ANY_PORT, **options: Any) -> Receiving:
+        opened.append(Receiving(context, tmp_path / "incoming", bind, **options))
         return opened[-1]
 
     yield make

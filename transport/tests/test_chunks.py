@@ -30,7 +30,7 @@ META = {"index": 7, "term": 2, "configuration": b"\x01\x02"}
 CHUNK = limits.SNAPSHOT_CHUNK_BYTES
 CONTENT = os.urandom(3 * CHUNK + 17)
 DIGEST = hashlib.sha256(CONTENT).digest()
-HEADER = encode_header(Header(CLUSTER, 2, 5))
+HEADER = encode_header(Header(CLUSTER, 2, 77, 5))
 WAIT_S = 20
 
 
@@ -141,7 +141,7 @@ def test_a_newer_offer_takes_over_and_the_older_sender_is_told(receiving: Any, r
     old = HandSender(raw, receiving.server.address)
     old.offer()
     old.hear()
-    new = HandSender(raw, receiving.server.address, encode_header(Header(CLUSTER, 3, 1)))
+    new = HandSender(raw, receiving.server.address, encode_header(Header(CLUSTER, 3, 77, 1)))
     new.offer(transfer_id=2)
     assert new.hear() == Progress(2, 0, True)
     assert old.hear() == Declined(1, "superseded")
@@ -153,9 +153,11 @@ def test_a_newer_offer_takes_over_and_the_older_sender_is_told(receiving: Any, r
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        (encode_header(Header(8, 2, 5)), "stranger cluster"),
-        (encode_header(Header(CLUSTER, 1, 5)), "duplicate node"),
-        (encode_header(Header(CLUSTER, 2, 5), version=3), "other version"),
+        (encode_header(Header(8, 2, 77, 5)), "stranger cluster"),
+        (encode_header(Header(CLUSTER, 1, 77, 5)), "duplicate node"),
+        (encode_header(Header(CLUSTER, 4, 77, 5)), "unknown node"),
+        (encode_header(Header(CLUSTER, 2, 77, 5, to=3)), "wrong node"),
+        (encode_header(Header(CLUSTER, 2, 77, 5), version=3), "other version"),
         (b"nonsense", "malformed"),
     ],
 )
@@ -168,11 +170,26 @@ def test_an_offer_of_a_stranger_is_declined(
     assert receiving.server.counters()[reason] == 1
 
 
+def test_who_is_let_in_follows_the_members(receiving: Any, raw: Any) -> None:
+    hand = HandSender(raw, receiving.server.address)
+    for known, removed, reason in (
+        ({}, (), "unknown node"),
+        ({2: 78}, (), "lost data"),
+        ({2: 77}, (2,), "removed"),
+    ):
+        receiving.server.set_members(known, removed)
+        hand.offer()
+        assert hand.hear() == Declined(1, reason)
+    receiving.server.set_members({2: 77}, ())
+    hand.offer()
+    assert hand.hear() == Progress(1, 0, True)
+
+
 def test_an_offer_of_an_old_incarnation_is_declined(receiving: Any, raw: Any) -> None:
     new = HandSender(raw, receiving.server.address)
     new.offer()
     new.hear()
-    old = HandSender(raw, receiving.server.address, encode_header(Header(CLUSTER, 2, 4)))
+    old = HandSender(raw, receiving.server.address, encode_header(Header(CLUSTER, 2, 77, 4)))
     old.offer(transfer_id=2)
     assert old.hear() == Declined(2, "old incarnation")
 
@@ -269,6 +286,7 @@ def test_a_taken_port_is_a_bind_failure(
         SnapshotReceiver(
             CLUSTER,
             3,
+            77,
             1,
             receiving.server.address,
             tmp_path,

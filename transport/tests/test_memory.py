@@ -11,10 +11,23 @@ from metastore.transport.peers import PeerTransport
 
 
 def node(
-    network: MemoryNetwork, node_id: int, *, incarnation: int = 1, cluster: int = 9
+    network: MemoryNetwork,
+    node_id: int,
+    *,
+    incarnation: int = 1,
+    cluster: int = 9,
+    directory: int = 77,
+    address: str = "",
 ) -> MemoryPeerTransport:
-    peers = {other: f"node-{other}" for other in (1, 2, 3) if other != node_id}
-    return MemoryPeerTransport(cluster, node_id, incarnation, f"node-{node_id}", peers, network)
+    address = address or f"node-{node_id}"
+    transport = MemoryPeerTransport(cluster, node_id, directory, incarnation, address, network)
+    meet(transport, 1, 2, 3)
+    return transport
+
+
+def meet(transport: MemoryPeerTransport, *peers: int) -> None:
+    addresses = {peer: [f"node-{peer}"] for peer in peers}
+    transport.set_members(addresses, dict.fromkeys(peers, 0), ())
 
 
 def deliveries(seed: int) -> list[tuple[int, bytes]]:
@@ -99,14 +112,14 @@ def test_a_stranger_is_refused_and_told() -> None:
     assert stranger.refusals == {1: "stranger cluster"}
 
 
-def test_a_removed_peer_is_refused_until_it_is_set_again() -> None:
+def test_who_is_no_member_is_refused_until_it_is_one_again() -> None:
     network = MemoryNetwork(1)
     one, two = node(network, 1), node(network, 2, incarnation=5)
-    one.remove_peer(2)
+    meet(one, 3)
     two.send(1, b"x")
     assert one.drain(10) == []
     assert two.refusals == {1: "unknown node"}
-    one.set_peer(2, "node-2")
+    meet(one, 2, 3)
     two.send(1, b"y")
     assert one.drain(10) == [(2, b"y")]
     assert two.refusals == {}
@@ -123,3 +136,30 @@ def test_a_restarted_node_takes_over_its_address_and_the_old_one_is_refused() ->
     assert one.drain(10) == [(2, b"new")]
     old.close()
     assert one.send(2, b"y")
+
+
+def test_a_removed_node_and_one_whose_disk_was_emptied_are_refused_for_good() -> None:
+    network = MemoryNetwork(1)
+    one, two, three = node(network, 1), node(network, 2), node(network, 3, directory=78)
+    one.set_members({3: ["node-3"]}, {3: 77}, (2,))
+    two.send(1, b"x")
+    three.send(1, b"x")
+    assert one.drain(10) == []
+    assert (two.refusals, two.final_refusals()) == ({1: "removed"}, {1})
+    assert (three.refusals, three.final_refusals()) == ({1: "lost data"}, {1})
+    assert one.final_refusals() == set()
+
+
+def test_a_peer_is_looked_for_at_its_next_place_when_another_node_has_its_first() -> None:
+    network = MemoryNetwork(1)
+    one, two, _ = node(network, 1), node(network, 2, address="moved"), node(network, 3)
+    one.set_members({2: ["nowhere", "node-3", "moved"]}, {2: 0}, ())
+    assert not one.send(2, b"to nobody")
+    one.tick()
+    one.send(2, b"to another node")
+    network.receiver_or_none("node-3").drain(10)
+    one.tick()
+    one.send(2, b"found")
+    one.tick()
+    assert two.drain(10) == [(1, b"found")]
+    assert one.refusals == {}

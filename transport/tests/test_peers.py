@@ -11,7 +11,8 @@ import zmq
 
 from metastore.transport import limits
 from metastore.transport.errors import BadAddress, BindFailed
-from metastore.transport.peers import NOT_CONNECTED, QUEUE_FULL, UNKNOWN_PEER, PeerTransport
+from metastore.transport.links import NOT_CONNECTED, QUEUE_FULL
+from metastore.transport.peers import UNKNOWN_PEER, PeerTransport
 
 ANY_PORT = "tcp://127.0.0.1:*"
 NOWHERE = "tcp://127.0.0.1:1"
@@ -100,13 +101,13 @@ def test_a_message_over_the_limit_is_dropped_by_the_sender(
 
 
 def test_nothing_queues_for_a_peer_that_was_never_there(
-    node: Opener, eventually: Eventually
+    node: Opener, meet: Any, eventually: Eventually
 ) -> None:  # H2
     one = node(1, {2: NOWHERE})
     assert not any(one.send(2, b"stale") for _ in range(300))
     assert one.counters()["dropped"] == {2: {NOT_CONNECTED: 300}}
     two = node(2, {1: one.address})
-    one.set_peer(2, two.address)
+    meet(one, {2: two.address})
     eventually(lambda: one.send(2, b"fresh"))
     assert receive(two, eventually)[0] == (1, b"fresh")
 
@@ -141,11 +142,11 @@ def test_a_slow_reader_fills_a_short_queue_and_what_was_sent_arrives(
 
 
 def test_traffic_resumes_in_both_directions_after_every_restart(
-    node: Opener, eventually: Eventually
+    node: Opener, meet: Any, eventually: Eventually
 ) -> None:
     one = node(1, {2: NOWHERE})
     two = node(2, {1: one.address})
-    one.set_peer(2, two.address)
+    meet(one, {2: two.address})
     for incarnation in range(2, 22):
         two.close()
         two = reopen(
@@ -163,12 +164,12 @@ def test_traffic_resumes_in_both_directions_after_every_restart(
 
 
 def test_a_peer_that_moves_is_found_at_its_new_address(
-    pair: tuple[PeerTransport, PeerTransport], node: Opener, eventually: Eventually
+    pair: tuple[PeerTransport, PeerTransport], node: Opener, meet: Any, eventually: Eventually
 ) -> None:
     one, two = pair
     two.close()
     moved = node(2, {1: one.address}, incarnation=2)
-    one.set_peer(2, moved.address)
+    meet(one, {2: moved.address})
     eventually(lambda: one.send(2, b"found"))
     assert receive(moved, eventually) == [(1, b"found")]
 
@@ -188,9 +189,18 @@ def test_a_taken_port_is_a_bind_failure(node: Opener) -> None:  # H6
         node(2, {}, bind=one.address)
 
 
-def test_a_bad_peer_address_leaves_no_socket_open(context: zmq.Context[Any]) -> None:  # H5, H6
+def test_a_bad_peer_address_changes_nothing_and_leaves_no_socket_open(
+    pair: tuple[PeerTransport, PeerTransport], eventually: Eventually, context: zmq.Context[Any]
+) -> None:  # H5, H6
+    one, two = pair
     with pytest.raises(BadAddress):
-        PeerTransport(CLUSTER, 1, 1, ANY_PORT, {2: NOWHERE, 3: "host:7001"}, context)
+        one.set_members({3: [NOWHERE, "host:7001"]}, {3: 0}, (2,))
+    assert not one.send(3, b"x")
+    assert one.send(2, b"still here")
+    two.send(1, b"heard")
+    assert receive(one, eventually) == [(2, b"heard")]
+    one.close()
+    two.close()
     context.term()  # would wait for a socket left open
 
 

@@ -9,8 +9,9 @@ import pytest
 import zmq
 
 from metastore.transport import limits
-from metastore.transport.handshake import Header, encode_header
-from metastore.transport.peers import PeerLink, PeerTransport
+from metastore.transport.handshake import HEADER_BYTES, Header, encode_header
+from metastore.transport.links import PeerLink, Place
+from metastore.transport.peers import PeerTransport
 
 NOWHERE = "tcp://127.0.0.1:1"
 CLUSTER = 9
@@ -35,10 +36,10 @@ def speak(raw: Any, address: str, header: bytes, *frames: bytes) -> Any:
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        (encode_header(Header(8, 2, 1)), "stranger cluster"),
-        (encode_header(Header(CLUSTER, 3, 1)), "unknown node"),
-        (encode_header(Header(CLUSTER, 1, 1)), "duplicate node"),
-        (encode_header(Header(CLUSTER, 2, 1), version=7), "other version"),
+        (encode_header(Header(8, 2, 77, 1)), "stranger cluster"),
+        (encode_header(Header(CLUSTER, 3, 77, 1)), "unknown node"),
+        (encode_header(Header(CLUSTER, 1, 77, 1)), "duplicate node"),
+        (encode_header(Header(CLUSTER, 2, 77, 1), version=7), "other version"),
     ],
 )
 def test_a_stranger_is_refused_counted_and_told_why(
@@ -55,15 +56,15 @@ def test_an_old_incarnation_is_refused_under_its_own_id(
     node: Opener, raw: Any, eventually: Eventually
 ) -> None:
     one = node(1, {2: NOWHERE})
-    speak(raw, one.address, encode_header(Header(CLUSTER, 2, 5)), b"new")
+    speak(raw, one.address, encode_header(Header(CLUSTER, 2, 77, 5)), b"new")
     assert receive(one, eventually) == [(2, b"new")]
-    speak(raw, one.address, encode_header(Header(CLUSTER, 2, 4)), b"old")
+    speak(raw, one.address, encode_header(Header(CLUSTER, 2, 77, 4)), b"old")
     eventually(lambda: one.drain(10) or one.counters()["refused"])
     assert one.counters()["refused"] == {2: {"old incarnation": 1}}
 
 
 def test_a_refusal_shows_at_the_sender_and_goes_when_it_no_longer_holds(
-    node: Opener, eventually: Eventually
+    node: Opener, meet: Any, eventually: Eventually
 ) -> None:
     one = node(1, {})
     two = node(2, {1: one.address})
@@ -74,7 +75,7 @@ def test_a_refusal_shows_at_the_sender_and_goes_when_it_no_longer_holds(
 
     eventually(lambda: send_and_drain() or two.refusals)
     assert two.refusals == {1: "unknown node"}
-    one.set_peer(2, two.address)
+    meet(one, {2: two.address})
     eventually(lambda: (send_and_drain(), not two.refusals)[1])
     assert two.refusals == {}
 
@@ -91,17 +92,17 @@ def test_a_refusal_goes_with_the_connection_it_came_over(
 
 def test_watching_a_connection_never_blocks_the_one_who_reports() -> None:
     context: zmq.Context[Any] = zmq.Context()
-    link = PeerLink(context, NOWHERE, b"me")
+    link = PeerLink(context, b"me", [Place(NOWHERE, "")], None, now=0.0)
     assert link._monitor.getsockopt(zmq.RCVHWM) == 0  # unlimited; a full one would block libzmq
     link.close()
     context.term()
 
 
-def test_a_removed_peer_is_neither_sent_to_nor_heard(
-    pair: tuple[PeerTransport, PeerTransport], eventually: Eventually
+def test_who_is_no_member_any_more_is_neither_sent_to_nor_heard(
+    pair: tuple[PeerTransport, PeerTransport], meet: Any, eventually: Eventually
 ) -> None:
     one, two = pair
-    one.remove_peer(2)
+    meet(one, {})
     assert not one.send(2, b"x")
     two.send(1, b"y")
     eventually(lambda: one.drain(10) or one.counters()["refused"])
@@ -127,12 +128,12 @@ def test_a_stranger_with_the_node_id_of_a_peer_does_not_take_its_connection(
     [
         [b""],
         [b"x"],
-        [os.urandom(29)],
-        [os.urandom(29), b"x"],
-        [os.urandom(29), os.urandom(100)],
-        [encode_header(Header(CLUSTER, 2, 1))],
-        [encode_header(Header(CLUSTER, 2, 1)), b"x", b"one frame too many"],
-        [encode_header(Header(CLUSTER, 2, 1))[:-1], b"x"],
+        [os.urandom(HEADER_BYTES)],
+        [os.urandom(HEADER_BYTES), b"x"],
+        [os.urandom(HEADER_BYTES), os.urandom(100)],
+        [encode_header(Header(CLUSTER, 2, 77, 1))],
+        [encode_header(Header(CLUSTER, 2, 77, 1)), b"x", b"one frame too many"],
+        [encode_header(Header(CLUSTER, 2, 77, 1))[:-1], b"x"],
         [b"x"] * 1000,
     ],
 )
@@ -141,7 +142,7 @@ def test_a_malformed_message_is_counted_and_the_next_one_arrives(
 ) -> None:
     one = node(1, {2: NOWHERE})
     socket = speak(raw, one.address, *frames)
-    socket.send_multipart([encode_header(Header(CLUSTER, 2, 1)), b"good"])
+    socket.send_multipart([encode_header(Header(CLUSTER, 2, 77, 1)), b"good"])
     assert receive(one, eventually) == [(2, b"good")]
     assert one.counters()["refused"] == {0: {"malformed": 1}}
 
@@ -162,7 +163,7 @@ def test_a_frame_over_the_limit_ends_its_connection_and_no_other(
     pair: tuple[PeerTransport, PeerTransport], raw: Any, eventually: Eventually
 ) -> None:
     one, two = pair
-    header = encode_header(Header(CLUSTER, 2, 1))
+    header = encode_header(Header(CLUSTER, 2, 77, 1))
     huge = raw(one.address)
     monitor = huge.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     huge.send_multipart([header, bytes(limits.PEER_PAYLOAD_BYTES_MAX + 1)])
@@ -182,6 +183,6 @@ def test_a_stranger_cannot_fill_the_refusals_of_a_node_it_is_asked_by(
     eventually(lambda: one.send(2, b"x"))
     identity = router.recv_multipart()[0]
     router.send_multipart([identity, b"anything"])
-    router.send_multipart([identity, encode_header(Header(8, 2, 1)), b"a text of its own"])
-    router.send_multipart([identity, encode_header(Header(8, 2, 1)), b"stranger cluster"])
+    router.send_multipart([identity, encode_header(Header(8, 2, 77, 1)), b"a text of its own"])
+    router.send_multipart([identity, encode_header(Header(8, 2, 77, 1)), b"stranger cluster"])
     assert eventually(lambda: one.refusals) == {2: "stranger cluster"}

@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sender(context: zmq.Context[Any]) -> Iterator[SnapshotSender]:
-    sender = SnapshotSender(9, 2, 5, context)
+    sender = SnapshotSender(9, 2, 77, 5, context)
     yield sender
     sender.close()
 

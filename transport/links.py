@@ -1,0 +1,167 @@
+"""Dialling one peer: a DEALER to one of the places where it may be, and what is heard there.
+
+Reading order 7, below peers.py. A place is an address and, with keys, the key that the peer must
+have there. A link moves on when nobody answers, or somebody else does.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import zmq
+
+from metastore.transport import limits
+from metastore.transport.handshake import FINAL, MISPLACED, Refusal, decode_verdict
+from metastore.transport.peer_keys import PeerSecurity
+from metastore.transport.sockets import Context, Socket, inproc_address, open_dealer
+
+NOT_CONNECTED = "not connected"
+QUEUE_FULL = "queue full"
+# Long enough for a connection that was refused once by a node that is only starting.
+DIAL_PATIENCE_S = 1.0
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_FIRST_FRAME = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
+# From here on, handing over the memory costs less than copying it.
+_COPY_BYTES_MAX = 64 << 10
+# A verdict is looked for on this many sends; asking on each would double the cost of a send.
+_SENDS_PER_VERDICT_CHECK = 16
+
+
+class Place(NamedTuple):
+    address: str
+    server_key: str  # "": without keys
+
+
+class PeerLink:
+    """The DEALER to one peer, whether it is connected, and what the peer last said about us."""
+
+    __slots__ = (
+        "_connected_at",
+        "_context",
+        "_header",
+        "_monitor",
+        "_place",
+        "_places",
+        "_security",
+        "_sends_until_check",
+        "_socket",
+        "is_connected",
+        "refusal",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        header: bytes,
+        places: Sequence[Place],
+        security: PeerSecurity | None,
+        now: float,
+    ) -> None:
+        """`places`, at least one: valid addresses, the likeliest first. `header` opens every
+        message; it names who is speaking and to whom. `now`: seconds of a monotonic clock."""
+        self._context = context
+        self._header = header
+        self._security = security
+        self._places = tuple(places)
+        self._dial(self._places[0], now)
+
+    def _dial(self, place: Place, now: float) -> None:
+        self._place = place
+        self._connected_at = now  # when it was last seen connected; until then, when it was dialled
+        self.is_connected = False
+        self.refusal: Refusal | None = None
+        self._sends_until_check = _SENDS_PER_VERDICT_CHECK
+        self._monitor = self._context.socket(zmq.PAIR)
+        security = self._security
+        self._socket = open_dealer(
+            self._context,
+            place.address,
+            # It holds cluster, incarnation and whom we dialled: neither a stranger with the same
+            # node id nor our own link to another node can take over (ROUTER_HANDOVER) this one.
+            routing_id=self._header,
+            frame_bytes_max=limits.PEER_PAYLOAD_BYTES_MAX,
+            send_max=limits.PEER_SEND_QUEUE_MAX,
+            receive_max=limits.VERDICT_QUEUE_MAX,
+            prepare=self._start_monitor,
+            curve=None if security is None else security.as_client(place.server_key),
+        )
+
+    def _start_monitor(self, socket: Socket) -> None:
+        endpoint = inproc_address("monitor")
+        socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._monitor.setsockopt(zmq.LINGER, 0)
+        # Unlimited: a full monitor queue would block libzmq's I/O thread, and with it every socket.
+        self._monitor.setsockopt(zmq.RCVHWM, 0)
+        self._monitor.connect(endpoint)
+
+    def follow(self, places: Sequence[Place], now: float) -> None:
+        """The peer may be at these places now, at least one. A connection to one of them stays."""
+        places = tuple(places)
+        if places == self._places:
+            return
+        self._places = places
+        self.check_state()
+        if self._place not in places or not self.is_connected:
+            self._move_to(places[0], now)
+
+    def tick(self, now: float) -> None:
+        """Goes to the next place if nobody answers at this one, or somebody else."""
+        if len(self._places) == 1:
+            return  # libzmq tries again by itself, and asks for the name's address again
+        self.check_state()
+        if self.refusal not in MISPLACED:
+            if self.is_connected:
+                self._connected_at = now
+            if now - self._connected_at < DIAL_PATIENCE_S:
+                return
+        following = (self._places.index(self._place) + 1) % len(self._places)
+        self._move_to(self._places[following], now)
+
+    def _move_to(self, place: Place, now: float) -> None:
+        self.close()
+        self._dial(place, now)
+
+    def send(self, payload: bytes) -> str:
+        """ "" when handed to libzmq, else the reason of the drop."""
+        try:
+            self._socket.send(self._header, _FIRST_FRAME)
+            self._socket.send(payload, _NOBLOCK, copy=len(payload) <= _COPY_BYTES_MAX)
+        except zmq.Again:
+            self._read_monitor()
+            return QUEUE_FULL if self.is_connected else NOT_CONNECTED
+        self._sends_until_check -= 1
+        if self._sends_until_check <= 0:
+            self.check_state()
+        return ""
+
+    @property
+    def is_refused_for_good(self) -> bool:
+        self.check_state()
+        return self.refusal in FINAL
+
+    def check_state(self) -> None:
+        self._sends_until_check = _SENDS_PER_VERDICT_CHECK
+        self._read_monitor()
+        for _ in range(limits.VERDICT_QUEUE_MAX):
+            try:
+                self.refusal = decode_verdict(self._socket.recv_multipart(_NOBLOCK))
+            except zmq.Again:
+                return
+            except ValueError:
+                continue  # not a verdict, and nothing else may come this way
+
+    def _read_monitor(self) -> None:
+        while True:
+            try:
+                event = self._monitor.recv_multipart(_NOBLOCK)[0]
+            except zmq.Again:
+                return
+            number = int.from_bytes(event[:2], "little")
+            self.is_connected = number == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if not self.is_connected:
+                self.refusal = None  # whoever answers next decides anew
+
+    def close(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
