@@ -4,7 +4,7 @@ Reading order 10. Used by one thread, the loop; no call waits. Malformed frames 
 answered here, so that the loop sees only frames that keep the protocol.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -14,11 +14,21 @@ from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.envelope import ClientFrame, decode_client_frame, encode_error
 from metastore.transport.errors import Malformed
-from metastore.transport.sockets import Context, Socket, open_router, send_frames
+from metastore.transport.framing import ErrorCode
+from metastore.transport.security import CurveServer
+from metastore.transport.sockets import (
+    Context,
+    Socket,
+    close_router,
+    open_router,
+    send_frames,
+)
 
 GONE = "gone"  # a reply to a client that is no longer connected
 SLOW = "slow"  # a reply to a client that does not read
 MALFORMED = "malformed"
+UNKNOWN_KEY = "unknown key"  # let in when it came, but its key was taken out since
+NO_LONGER_KNOWN = "metastore: the key of this connection is not allowed any more"
 
 _NOBLOCK = int(zmq.NOBLOCK)
 
@@ -37,12 +47,27 @@ class Delivery(Enum):
 class ClientMessage(NamedTuple):
     identity: bytes  # opaque; where the reply goes
     frame: ClientFrame
+    user: str = ""  # the public key of the connection in Z85; "" without keys
+
+
+def anybody(user: str) -> bool:
+    """For who asks about keys elsewhere, or has none."""
+    return True
 
 
 class ClientServer:
-    """Raises BindFailed from the constructor. `address` is where it really listens."""
+    """Raises BindFailed from the constructor. `address` is where it really listens. With `curve`,
+    each message carries the key of its connection; one that is no longer known is refused here."""
 
-    def __init__(self, bind: str, context: Context) -> None:
+    def __init__(
+        self,
+        bind: str,
+        context: Context,
+        curve: CurveServer | None = None,
+        is_known: Callable[[str], bool] = anybody,
+    ) -> None:
+        self._is_known = is_known
+        self._has_keys = curve is not None
         self._dropped = Counters()
         self._received_count = 0
         self._replied_count = 0
@@ -52,6 +77,7 @@ class ClientServer:
             frame_bytes_max=limits.CLIENT_FRAME_BYTES_MAX,
             send_max=limits.CLIENT_SEND_QUEUE_MAX,
             receive_max=limits.CLIENT_RECEIVE_QUEUE_MAX,
+            curve=curve,
         )
 
     def pollables(self) -> list[Socket]:
@@ -62,35 +88,58 @@ class ClientServer:
         CLIENT_DRAIN_BYTES_MAX bytes or at an empty socket."""
         arrived: list[ClientMessage] = []
         receive = self._router.recv_multipart
+        has_keys = self._has_keys
+        user = ""
         bytes_left = limits.CLIENT_DRAIN_BYTES_MAX
         frames_left = budget
         while frames_left > 0 and bytes_left > 0:
             try:
-                parts = receive(_NOBLOCK)
+                if has_keys:
+                    parts, user = self._receive_with_user()
+                else:
+                    parts = receive(_NOBLOCK)
             except zmq.Again:
                 break
             # At least one, so that messages without a frame cannot hold the loop.
             frames_left -= max(1, len(parts) - 1)
             bytes_left -= sum(map(len, parts))
-            self._decode(parts, arrived)
+            self._decode(parts, user, arrived)
         self._received_count += len(arrived)
         return arrived
 
-    def _decode(self, parts: list[bytes], arrived: list[ClientMessage]) -> None:
+    def _receive_with_user(self) -> tuple[list[bytes], str]:
+        """Raises zmq.Again."""
+        first = self._router.recv(_NOBLOCK, copy=False)  # only a Frame knows its connection
+        parts = [first.bytes]
+        if first.more:  # the rest of a message is there as soon as its first frame is
+            parts += self._router.recv_multipart(_NOBLOCK)
+        return parts, str(first.get("User-Id"))
+
+    def _decode(self, parts: list[bytes], user: str, arrived: list[ClientMessage]) -> None:
         identity = parts[0]
         if not 2 <= len(parts) <= limits.CLIENT_FRAMES_MAX + 1:
             count = limits.CLIENT_FRAMES_MAX
             self._refuse(identity, Malformed(f"a message has 1 to {count} frames"))
             return
+        is_refused = self._has_keys and not self._is_known(user)
         for data in parts[1:]:
             try:
-                arrived.append(ClientMessage(identity, decode_client_frame(data)))
+                frame = decode_client_frame(data)
+                if is_refused:
+                    self._refuse_key(identity, frame.request_id)
+                else:
+                    arrived.append(ClientMessage(identity, frame, user))
             except Malformed as error:
                 self._refuse(identity, error)
 
     def _refuse(self, identity: bytes, error: Malformed) -> None:
         self._dropped.count(ANYBODY, MALFORMED)
         self.reply(identity, (encode_error(error.request_id, error.code, error.reason),))
+
+    def _refuse_key(self, identity: bytes, request_id: int) -> None:
+        self._dropped.count(ANYBODY, UNKNOWN_KEY)
+        code = ErrorCode.PERMISSION_DENIED
+        self.reply(identity, (encode_error(request_id, code, NO_LONGER_KNOWN),))
 
     def reply(self, identity: bytes, frames: Sequence[bytes]) -> Delivery:
         """One message with these frames. If not sent, it is dropped and counted; who waits for an
@@ -118,4 +167,4 @@ class ClientServer:
 
     def close(self) -> None:
         """Never waits; unsent replies are gone."""
-        self._router.close(0)
+        close_router(self._router)

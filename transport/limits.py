@@ -52,13 +52,26 @@ KEEPALIVE_INTERVAL_SECONDS = 2
 KEEPALIVE_COUNT = 3
 LISTEN_BACKLOG = 256
 
-# What is remembered about strangers, so that hostile headers cannot grow memory.
+# What one listening socket of clients bears; who goes beyond is refused, and nobody else suffers.
+CONNECTIONS_MAX = 10_000  # at most this many clients at once, by default; settings may say less
+REQUESTS_IN_FLIGHT_MAX = 4096  # of one connection: asked and not answered yet
+
+# What is remembered about strangers, so that hostile headers and keys cannot grow memory.
 STRANGERS_MAX = 64
+STRANGERS_FORGOTTEN_SECONDS = 3_600  # once so many were logged, for this long no other one is
+REFUSAL_REASONS_MAX = 64  # counted apart
+
+# Keys. What one turn of their threads takes, before it looks whether it shall stop.
+ZAP_QUESTIONS_PER_TURN = 64
+HANDSHAKE_EVENTS_PER_TURN = 256
 
 invariant(APPEND_BYTES_MAX * 2 <= PEER_PAYLOAD_BYTES_MAX, "an append fits with room to spare")
 invariant(REQUEST_BYTES_MAX * 2 <= PEER_PAYLOAD_BYTES_MAX, "a request always fits a peer message")
 invariant(PEER_PAYLOAD_BYTES_MAX <= PEER_DRAIN_BYTES_MAX, "one drain can take the largest message")
 invariant(CLIENT_FRAME_BYTES_MAX <= CLIENT_DRAIN_BYTES_MAX, "one drain can take the largest frame")
+invariant(
+    CLIENT_FRAMES_MAX <= REQUESTS_IN_FLIGHT_MAX, "one full message is not too much for a connection"
+)
 invariant(RECONNECT_MS <= RECONNECT_MS_MAX, "the first reconnect is the fastest")
 invariant(
     SNAPSHOT_SILENCE_MS * 3 <= SNAPSHOT_STALL_MS, "a transfer is offered again before it fails"

@@ -8,8 +8,9 @@ quote what they refuse, because a secret in the wrong field looks just like a pu
 import os
 import stat
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zmq
 
@@ -40,10 +41,12 @@ class Keys(NamedTuple):
 
 
 class CurveServer(NamedTuple):
-    """How a listening socket encrypts. `domain` is what the ZAP handler hears of it."""
+    """How a listening socket encrypts. `domain` is what the ZAP handler hears of it; `watch` gets
+    the socket and the domain before it listens (HandshakeWatch.watch)."""
 
     keys: Keys
     domain: str
+    watch: Callable[[Any, str], None] | None = None
 
 
 class CurveClient(NamedTuple):
@@ -79,10 +82,7 @@ def read_key_file(path: str | os.PathLike[str]) -> Keys:
     unknown = len(set(document) - _FIELDS)
     if unknown:
         raise KeyFileInvalid(path, f"it holds {unknown} fields besides public and secret")
-    public, secret = document["public"], document["secret"]
-    for name, key in (("public", public), ("secret", secret)):
-        if not isinstance(key, str) or len(key) != KEY_CHARACTERS or not _is_z85(key):
-            raise KeyFileInvalid(path, f"its {name} key is not {KEY_CHARACTERS} characters of Z85")
+    public, secret = (_checked_key(path, document, name) for name in ("public", "secret"))
     if zmq.curve_public(secret.encode("ascii")) != public.encode("ascii"):
         raise KeyFileInvalid(path, "its public key does not belong to its secret key")
     return Keys(public, secret)
@@ -108,6 +108,13 @@ def write_key_file(path: str | os.PathLike[str], keys: Keys) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)  # ours, and incomplete
         raise KeyFileInvalid(path, error.strerror or str(error)) from None
+
+
+def _checked_key(path: Path, document: Mapping[str, object], name: str) -> str:
+    key = document[name]
+    if not isinstance(key, str) or len(key) != KEY_CHARACTERS or not _is_z85(key):
+        raise KeyFileInvalid(path, f"its {name} key is not {KEY_CHARACTERS} characters of Z85")
+    return key
 
 
 def _is_z85(text: str) -> bool:

@@ -5,11 +5,11 @@ on and closes it at the end; knows nothing of what is said on it.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import zmq
 
-from metastore.transport.sockets import Context, Socket, inproc_address
+from metastore.transport.sockets import Context, Socket, close_router, inproc_address
 
 Died = Callable[[BaseException], None]
 """Called once, from the thread, when something ended it that should not have."""
@@ -24,9 +24,10 @@ def _nothing() -> None:
 
 
 class SocketThread:
-    """`serve` runs whenever the socket has something and whenever `wait_ms()` have passed (None:
-    only then); `finish` runs at the end, before the socket closes. All of it on the thread, which
-    is running once `start` was called. The other calls belong to one other thread."""
+    """`serve` runs whenever the socket (or one of `also`) has something and whenever `wait_ms()`
+    have passed (None: only then); `finish` runs at the end, before the sockets close. All of it on
+    the thread, which is running once `start` was called. The other calls belong to one other
+    thread."""
 
     def __init__(
         self,
@@ -38,8 +39,9 @@ class SocketThread:
         *,
         wait_ms: Callable[[], int | None] = _forever,
         finish: Callable[[], None] = _nothing,
+        also: Sequence[Socket] = (),
     ) -> None:
-        self._socket = socket
+        self._sockets = (socket, *also)
         self._serve = serve
         self._died = died
         self._wait_ms = wait_ms
@@ -63,7 +65,8 @@ class SocketThread:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
         poller.register(self._stop_receiver, zmq.POLLIN)
         try:
             try:
@@ -71,7 +74,8 @@ class SocketThread:
                     self._serve()
             finally:
                 self._finish()
-                self._socket.close(0)
+                for socket in self._sockets:
+                    close_router(socket)
                 self._stop_receiver.close(0)
         except BaseException as error:  # a node without this thread would only look healthy
             self._died(error)

@@ -62,6 +62,8 @@ def _set_curve_server(socket: Socket, curve: CurveServer) -> None:
     socket.setsockopt(zmq.ZAP_DOMAIN, curve.domain.encode("ascii"))
     # Without it, a context that has no ZAP handler (any more) would let everybody in.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    if curve.watch is not None:
+        curve.watch(socket, curve.domain)
 
 
 def _set_curve_client(socket: Socket, curve: CurveClient) -> None:
@@ -78,11 +80,9 @@ def open_router(
     send_max: int,
     receive_max: int,
     curve: CurveServer | None = None,
-    prepare: Callable[[Socket], None] = lambda socket: None,
 ) -> tuple[Socket, str]:
-    """A listening ROUTER and the address it really has. Raises BindFailed. With `curve` it takes
-    encrypted connections only. `prepare` gets the socket before it listens: a monitor set up later
-    would miss the first connections."""
+    """A listening ROUTER and the address it really has; close_router closes it. With `curve` it
+    takes encrypted connections only. Raises BindFailed."""
     address = resolve_bind_address(bind)
     socket = context.socket(zmq.ROUTER)
     try:
@@ -95,12 +95,21 @@ def open_router(
         socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
         if curve is not None:
             _set_curve_server(socket, curve)
-        prepare(socket)
         socket.bind(str(address))
         return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
     except zmq.ZMQError as error:
-        socket.close(0)
+        close_router(socket)
         raise BindFailed(bind, error.strerror or str(error)) from None
+
+
+def close_router(socket: Socket) -> None:
+    """Never waits. Safe to call twice."""
+    if socket.closed:
+        return
+    # Closing goes on in the background; an event of it that nobody takes any more would block
+    # libzmq's I/O thread for ever.
+    socket.disable_monitor()
+    socket.close(0)
 
 
 def open_dealer(

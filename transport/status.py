@@ -14,6 +14,7 @@ import zmq
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.errors import Malformed
+from metastore.transport.security import CurveServer
 from metastore.transport.socket_thread import Died, SocketThread
 from metastore.transport.sockets import Context, open_router
 
@@ -31,10 +32,16 @@ class UnknownMethod(Exception):
 class StatusServer:
     """Listens and answers from the constructor on; raises BindFailed. `answer(method)` runs on the
     server's thread and must not wait; it gives a msgpack-able map or raises UnknownMethod. `died`
-    hears from that thread what ended it, unless it was `close`."""
+    hears from that thread what ended it, unless it was `close`. With `curve`, whoever has a key
+    that the ZAP handler lets in may ask; there is nothing to protect beyond that."""
 
     def __init__(
-        self, bind: str, answer: Callable[[str], dict[str, Any]], context: Context, died: Died
+        self,
+        bind: str,
+        answer: Callable[[str], dict[str, Any]],
+        context: Context,
+        died: Died,
+        curve: CurveServer | None = None,
     ) -> None:
         self._answer = answer
         self._counters = Counters()
@@ -44,6 +51,7 @@ class StatusServer:
             frame_bytes_max=limits.STATUS_REQUEST_BYTES_MAX,
             send_max=limits.STATUS_QUEUE_MAX,
             receive_max=limits.STATUS_QUEUE_MAX,
+            curve=curve,
         )
         self._thread = SocketThread(context, self._router, "status", self._serve_one, died)
         self._thread.start()
