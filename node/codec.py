@@ -13,6 +13,7 @@ from typing import Any
 
 import msgpack
 
+from metastore.node.members.records import Membership
 from metastore.node.raft import messages as m
 from metastore.node.raft.model import ConfigurationState, Entry, EntryType, RaftFailed, Snapshot
 
@@ -52,11 +53,13 @@ def decode_messages(data: bytes, sender: int) -> list[m.Message]:
 
 def unpack_snapshot_facts(facts: Mapping[str, Any], sender: int, to: int) -> m.InstallSnapshot:
     """The message whose facts came with a snapshot file: `message_term`, `index`, `term` and
-    `configuration` (packed). As strict as for a message, and raises only MalformedMessage."""
+    `configuration` (a record of the members, which becomes the snapshot's data). As strict as for
+    a message, and raises only MalformedMessage."""
     try:
         packed = _bytes(facts["configuration"])
-        configuration = msgpack.unpackb(packed, max_array_len=MEMBERS_MAX, max_map_len=0)
-        fields = [facts["index"], facts["term"], *_array(configuration, 5), b""]
+        state = Membership.decode(packed).configuration
+        lists = (state.voters, state.voters_outgoing, state.learners, state.learners_next)
+        fields = [facts["index"], facts["term"], *map(list, lists), state.auto_leave, packed]
         row = [_SHAPES[m.InstallSnapshot].tag, to, facts["message_term"], fields]
     except MalformedMessage:
         raise

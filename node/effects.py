@@ -14,10 +14,10 @@ from metastore.node.outbox import Outbox
 from metastore.node.proposals import PendingProposals, Waiter
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot, StorageAppend, StorageApply
-from metastore.node.raft.model import ConfigurationChange, Entry, EntryType, invariant
+from metastore.node.raft.model import Entry, EntryType, invariant
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
-from metastore.node.recovery import LogMirror, encode_configuration
+from metastore.node.recovery import LogMirror
 from metastore.node.snapshots import SnapshotKeeper
 
 APPLIED_BYTES_PER_TURN = 1 << 20
@@ -40,23 +40,21 @@ class Effects:
         answer: Callable[[Sequence[Waiter], Sequence[bytes]], None],
         refuse: Callable[[Sequence[Waiter]], None],
         send_snapshot: Callable[[InstallSnapshot], None],
+        on_configuration: Callable[[Entry], bytes],
         on_applied: Callable[[], None],
-        on_installed: Callable[[], None],
+        on_installed: Callable[[bytes], None],
         committed_once: int = 0,
     ) -> None:
-        """`on_applied` after each group of applied entries, before their waiters can hear of them;
-        `on_installed` after a snapshot replaced the state. `committed_once`: see lost_tail.py."""
-        self._core = core
-        self._store = store
-        self._mirror = mirror
-        self._disk = disk
-        self._snapshots = snapshots
-        self._outbox = outbox
-        self._pending = pending
-        self._reads = reads
-        self._answer = answer
-        self._refuse = refuse
+        """`on_configuration` applies a configuration change, or finds that it cannot be, and gives
+        the record of the members after it. `on_applied` after each group of applied entries, before
+        their waiters can hear of them; `on_installed` after a snapshot replaced the state, with
+        the record in it. `committed_once`: see lost_tail.py."""
+        self._core, self._store, self._mirror = core, store, mirror
+        self._disk, self._snapshots, self._outbox = disk, snapshots, outbox
+        self._pending, self._reads = pending, reads
+        self._answer, self._refuse = answer, refuse
         self._send_snapshot = send_snapshot
+        self._on_configuration = on_configuration
         self._on_applied = on_applied
         self._on_installed = on_installed
         self._committed_once = committed_once
@@ -102,7 +100,7 @@ class Effects:
             # The state first, the log's marker after it: a crash between leaves the snapshot ahead
             # of the log, which recovery understands; the reverse would be a log without its state.
             meta = self._snapshots.install(message.snapshot)
-            self._on_installed()
+            self._on_installed(meta.configuration)
         if self._promises_nothing(message) and not self._unreported_count:
             # A commit index alone is only a hint for the next start: no detour over the disk
             # thread, which would cost two changes of thread for every batch on every follower.
@@ -174,8 +172,7 @@ class Effects:
                 self._refuse(waiters)
 
     def _change_configuration(self, entry: Entry) -> None:
-        configuration = self._core.apply_change(ConfigurationChange.decode(entry.data))
-        self._store.skip(entry.index, entry.term, encode_configuration(configuration))
+        self._store.skip(entry.index, entry.term, self._on_configuration(entry))
 
     def compact(self, meta: SnapshotMeta) -> None:
         self._disk.submit(Compact(meta))

@@ -8,8 +8,6 @@ from snapshots starts at it. Every such case is settled here, before the core ex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgpack
-
 from metastore.engines.contract import (
     RaftLog,
     RecoveredLog,
@@ -17,17 +15,17 @@ from metastore.engines.contract import (
     StorageDamaged,
     Store,
 )
-from metastore.node.raft.model import (
-    NO_NODE,
-    ConfigurationState,
-    Entry,
-    EntryType,
-    HardState,
-    Snapshot,
+from metastore.node.members.records import (
+    MemberRecord,
+    Membership,
+    RecordDamaged,
+    first_membership,
 )
+from metastore.node.raft.model import NO_NODE, Entry, EntryType, HardState, Snapshot
 from metastore.node.raft.storage import MemoryStorage
 
-# Every member starts from this state, so the first log entries of all agree without talking.
+# Every founder starts from this state, so the first log entries of all agree without talking. A
+# node that joins starts from nothing, at index 0, and gets its state from the leader.
 BOOTSTRAP_INDEX = 1
 BOOTSTRAP_TERM = 1
 
@@ -60,58 +58,55 @@ class LogMirror(MemoryStorage):
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """`committed_once`: the highest commit index that was ever durable here. If it is beyond the
-    log, entries were lost that this node may have acknowledged (see lost_tail.py)."""
+    """`membership`: as of what is applied. `committed_once`: the highest commit index that was ever
+    durable here. If it is beyond the log, entries were lost that this node may have acknowledged
+    (see lost_tail.py)."""
 
     mirror: LogMirror
     last_applied: int
-    configuration: ConfigurationState
+    membership: Membership
     warnings: Sequence[str]
     committed_once: int = 0
 
 
-def encode_configuration(state: ConfigurationState) -> bytes:
-    return msgpack.packb(  # type: ignore[no-any-return]
-        [state.voters, state.voters_outgoing, state.learners, state.learners_next, state.auto_leave]
-    )
-
-
-def decode_configuration(data: bytes) -> ConfigurationState:
-    voters, outgoing, learners, learners_next, auto_leave = msgpack.unpackb(data, use_list=False)
-    return ConfigurationState(voters, outgoing, learners, learners_next, auto_leave)
-
-
 def to_snapshot(meta: SnapshotMeta) -> Snapshot:
-    return Snapshot(meta.index, meta.term, decode_configuration(meta.configuration))
+    """Raises StorageDamaged: the record of the members comes from our own disk."""
+    configuration = _membership(meta).configuration
+    return Snapshot(meta.index, meta.term, configuration, meta.configuration)
 
 
 def to_meta(snapshot: Snapshot) -> SnapshotMeta:
-    return SnapshotMeta(snapshot.index, snapshot.term, encode_configuration(snapshot.configuration))
+    return SnapshotMeta(snapshot.index, snapshot.term, snapshot.data)
 
 
-def recover(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered:
-    """Raises StorageDamaged when log and store cannot belong together."""
+def recover(raft_log: RaftLog, store: Store, founders: Sequence[MemberRecord] | None) -> Recovered:
+    """`founders`: the members of a cluster that may be new; None for a node that joins one, and
+    must never found any. Raises StorageDamaged when log and store cannot belong together."""
     found = raft_log.recover()
-    warnings = list(found.warnings)
     if not found.snapshot.index and not found.entries:
-        if store.last_applied:
+        if store.last_applied and not (founders is None and found.hard_state[0]):
             raise StorageDamaged(
                 f"the store holds the state of index {store.last_applied} but the log is gone; "
                 "restore this node from its peers instead of starting it"
             )
-        return _bootstrap(raft_log, store, voters)
-    if not found.snapshot.index:
+        if founders is not None:
+            return _bootstrap(raft_log, store, founders)
+        # A node that joins promised its term before anybody sent it a snapshot. So an empty log
+        # with a term below a state is no lost one: the crash came before it learnt of its first.
+        if not store.last_applied:
+            return _join(found)
+    elif not found.snapshot.index:
         raise StorageDamaged("the log has entries but not the beginning that every log is given")
     base, entries = _settle(found, store)
     if not entries and base != found.snapshot:
         raft_log.append((), None, base)
         raft_log.sync()
     _bring_store_to(base, store)
-    mirror = _make_mirror(base, entries, store)
+    membership = _membership(store.applied)
+    mirror = _make_mirror(base, entries, membership)
     hard_state, committed_once = _hard_state(found, base, mirror.last_index(), store)
     mirror.set_hard_state(hard_state)
-    configuration = mirror.initial_state()[1]
-    return Recovered(mirror, store.last_applied, configuration, warnings, committed_once)
+    return Recovered(mirror, store.last_applied, membership, found.warnings, committed_once)
 
 
 def _settle(found: RecoveredLog, store: Store) -> tuple[SnapshotMeta, list[Entry]]:
@@ -139,12 +134,12 @@ def _hard_state(
     return hard_state, max(commit, found.committed_once)
 
 
-def _make_mirror(base: SnapshotMeta, entries: Sequence[Entry], store: Store) -> LogMirror:
+def _make_mirror(base: SnapshotMeta, entries: Sequence[Entry], membership: Membership) -> LogMirror:
     snapshot = to_snapshot(base)
     mirror = LogMirror(snapshot)
     mirror.apply_snapshot(snapshot)
     # The members as of what is applied; changes behind that the core learns by applying them.
-    mirror.set_configuration(decode_configuration(store.applied.configuration))
+    mirror.set_configuration(membership.configuration)
     mirror.append(entries)
     return mirror
 
@@ -169,13 +164,29 @@ def _keep_above(entries: Sequence[Entry], saved: SnapshotMeta) -> list[Entry]:
     return [e for e in entries if e.index > saved.index] if _holds(entries, saved) else []
 
 
-def _bootstrap(raft_log: RaftLog, store: Store, voters: Sequence[int]) -> Recovered:
-    configuration = ConfigurationState(voters=tuple(sorted(voters)))
-    first = Snapshot(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, configuration)
-    raft_log.append((), (BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX), to_meta(first))
+def _bootstrap(raft_log: RaftLog, store: Store, founders: Sequence[MemberRecord]) -> Recovered:
+    membership = first_membership(founders, BOOTSTRAP_INDEX)
+    meta = SnapshotMeta(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, membership.encode())
+    raft_log.append((), (BOOTSTRAP_TERM, NO_NODE, BOOTSTRAP_INDEX), meta)
     raft_log.sync()
-    _bring_store_to(to_meta(first), store)
+    _bring_store_to(meta, store)
+    first = to_snapshot(meta)
     mirror = LogMirror(first)
     mirror.apply_snapshot(first)
-    mirror.set_hard_state(HardState(BOOTSTRAP_TERM, 0, BOOTSTRAP_INDEX))
-    return Recovered(mirror, BOOTSTRAP_INDEX, configuration, ())
+    mirror.set_hard_state(HardState(BOOTSTRAP_TERM, NO_NODE, BOOTSTRAP_INDEX))
+    return Recovered(mirror, BOOTSTRAP_INDEX, membership, ())
+
+
+def _join(found: RecoveredLog) -> Recovered:
+    """Nothing, written or promised but perhaps a term and a vote."""
+    mirror = LogMirror(Snapshot())
+    term, voted_for, _ = found.hard_state
+    mirror.set_hard_state(HardState(term, voted_for))
+    return Recovered(mirror, 0, Membership(), found.warnings)
+
+
+def _membership(meta: SnapshotMeta) -> Membership:
+    try:
+        return Membership.decode(meta.configuration)
+    except RecordDamaged as error:
+        raise StorageDamaged(f"the record of the members at index {meta.index}: {error}") from None

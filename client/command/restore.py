@@ -18,9 +18,10 @@ from metastore.client.command.progress import progress_bar
 @click.option("--cluster-id", required=True, metavar="NEWNAME",
               help="The name of the new cluster; not the old one's.")  # fmt: skip
 @click.option("--node-id", required=True, type=click.IntRange(min=1), help="Which member this is.")
-@click.option("--member", "members", multiple=True, metavar="ID[=ADDRESSES]",
-              help="Every voter of the new cluster, as for `serve`; the addresses may be left "
-              "out. Repeatable. [default: this node alone]")  # fmt: skip
+@click.option("--member", "members", multiple=True, metavar="ID[=ADDRESSES[,ROLE]]",
+              help="Every member of the new cluster, as for `serve`; the addresses may be left "
+              "out. Repeatable. No id of a member that was removed from the old one. "
+              "[default: this node alone]")  # fmt: skip
 @click.option("--engine", type=click.Choice(["memory", "rocksdb"]), default="memory",
               show_default=True, help="Of the new node; any backup fits any engine.")  # fmt: skip
 @click.option("--bump-revision", type=click.IntRange(min=1, max=1 << 50), default=1_000_000,
@@ -46,18 +47,18 @@ def restore(
     and caches of the old cluster are told so.
     """
     from metastore.node.offline.failures import BAD, NOT_READ
-    from metastore.node.offline.restore import Refused, new_identity, restore
+    from metastore.node.offline.restore import Refused, founder, new_identity, restore
     from metastore.node.settings import parse_cluster_id
 
     try:
         number = parse_cluster_id(cluster_id)
-        voters = tuple(_node_id(member) for member in members) or (node_id,)
+        founders = [founder(member) for member in members or (str(node_id),)]
     except ValueError as error:
         raise click.UsageError(f"expected {error}", ctx) from None
     identity = new_identity(number, node_id, engine)
     try:
         with progress_bar() as show:
-            made = restore(file, data_dir, identity, voters, show, bump_revision=bump_revision)
+            made = restore(file, data_dir, identity, founders, show, bump_revision=bump_revision)
     except (*NOT_READ, *BAD, Refused) as error:
         click.echo(f"metastore: nothing was restored: {error}", err=True)
         ctx.exit(ExitCode.FAILED)
@@ -65,12 +66,3 @@ def restore(
         f"{data_dir}: node {node_id} of cluster {cluster_id}, {made.key_count} keys, revision "
         f"{made.revision}; start it with --cluster-id {cluster_id} --engine {engine}"
     )
-
-
-def _node_id(member: str) -> int:
-    """Raises ValueError."""
-    from metastore.node.settings_values import NODE_ID_MAX, number_from, parse_members
-
-    if "=" in member:
-        return parse_members([member])[0].node_id
-    return number_from(1, NODE_ID_MAX)(member)

@@ -21,9 +21,12 @@ def backup(tmp_path: Path) -> Path:
     from metastore.engines.contract import SnapshotMeta
     from metastore.engines.files import Files
     from metastore.engines.snapshot_format import SnapshotHeader, write_snapshot
+    from metastore.node.members.records import Membership
+    from metastore.node.raft.model import ConfigurationState
 
     path = tmp_path / "backup"
-    header = SnapshotHeader(SnapshotMeta(9, 2, b"\x95\x91\x01\x90\x90\x90\xc2"), 3, 0)
+    membership = Membership(ConfigurationState(voters=(1,)), removed=(7,), index=9)
+    header = SnapshotHeader(SnapshotMeta(9, 2, membership.encode()), 3, 0)
     versions = [[(b"a", b"1", 2, 2, 1, 0)], [(b"b", b"2", 3, 3, 1, 0)]]
     scalars = [(b"scalars", b"\x94\x03\x00\xcc\x80\x90")]
     write_snapshot(path, Files(), header, versions, (), scalars)
@@ -47,6 +50,8 @@ def test_restore_verify_and_inspect_in_turn(backup: Path, tmp_path: Path) -> Non
     assert shown.exit_code == 0
     assert "key 'a' = '1' (created 2, changed 2, version 1)" in shown.stdout
     assert "voters [1, 2]" in shown.stdout
+    assert "member: node_id 2, role voter, state member" in shown.stdout
+    assert "removed: node_ids [7]" in shown.stdout
 
 
 def test_inspect_as_json_is_one_object_a_line(backup: Path, tmp_path: Path) -> None:
@@ -57,11 +62,20 @@ def test_inspect_as_json_is_one_object_a_line(backup: Path, tmp_path: Path) -> N
     assert kinds.count("key") == 2
 
 
-def test_members_may_be_given_with_their_addresses(backup: Path, tmp_path: Path) -> None:
+def test_members_may_be_given_with_their_addresses_and_roles(backup: Path, tmp_path: Path) -> None:
     addresses = ",".join(f"tcp://127.0.0.1:{port}" for port in range(7001, 7005))
-    made = restore(backup, tmp_path / "data", "--member", f"1={addresses}", "--member", "2")
+    witness = ("--member", f"4={addresses.replace('700', '800')},witness")
+    made = restore(backup, tmp_path / "data", "--member", f"1={addresses}", *witness)
     assert made.exit_code == 0, made.output
-    assert "voters [1, 2]" in run("inspect", tmp_path / "data").stdout
+    shown = run("inspect", tmp_path / "data").stdout
+    assert "voters [1, 4]" in shown
+    assert "node_id 4, role witness, state member, peer tcp://127.0.0.1:8001" in shown
+
+
+def test_an_id_that_was_removed_is_refused(backup: Path, tmp_path: Path) -> None:
+    refused = restore(backup, tmp_path / "data", "--member", "1", "--member", "7")
+    assert refused.exit_code == 1
+    assert "node 7 was removed" in refused.stderr
 
 
 @pytest.mark.parametrize(

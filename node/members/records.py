@@ -49,12 +49,15 @@ class MemberRecord:
 @dataclass(frozen=True, slots=True)
 class Membership:
     """`members` by id: everybody in the configuration, and those awaited, who are in neither part
-    of it. `removed`: ids that must never come back. `index`: of the entry that made this record."""
+    of it. `removed`: ids that must never come back. `index`: of the entry that made this record.
+    `leaving`: to be removed as soon as the joint configuration, which needs their votes, is left.
+    """
 
     configuration: ConfigurationState = field(default_factory=ConfigurationState)
     members: tuple[MemberRecord, ...] = ()
     removed: tuple[int, ...] = ()
     index: int = 0
+    leaving: tuple[int, ...] = ()
 
     def get(self, node_id: int) -> MemberRecord | None:
         return next((member for member in self.members if member.node_id == node_id), None)
@@ -102,17 +105,25 @@ class Membership:
         removed: Iterable[int] = (),
         index: int,
     ) -> "Membership":
-        """The record after an entry: these members put in or replaced, those ids gone for ever."""
-        gone = set(removed)
+        """The record after an entry: these members put in or replaced, those ids gone for ever.
+
+        Whoever still has to vote in the half that is being left keeps its record until it is left.
+        Whoever is out of the configuration and not gone is awaited, with any data directory."""
+        after = replace(self, configuration=configuration)
+        active = after.active_ids
+        going = set(removed).union(self.leaving)
         by_id = {member.node_id: member for member in self.members}
         by_id |= {member.node_id: member for member in put}
-        kept = tuple(by_id[node_id] for node_id in sorted(by_id) if node_id not in gone)
+        for node_id in self.active_ids - active:
+            if node_id in by_id:
+                by_id[node_id] = replace(by_id[node_id], directory_id=0)
+        gone = going - active
         return replace(
-            self,
-            configuration=configuration,
-            members=kept,
+            after,
+            members=tuple(by_id[node_id] for node_id in sorted(by_id) if node_id not in gone),
             removed=tuple(sorted(gone.union(self.removed))),
             index=index,
+            leaving=tuple(sorted(going & active)),
         )
 
     def encode(self) -> bytes:
@@ -127,7 +138,7 @@ class Membership:
         )
         members = [astuple(member) for member in self.members]
         return msgpack.packb(  # type: ignore[no-any-return]
-            (_FORMAT, parts, members, self.removed, self.index)
+            (_FORMAT, parts, members, self.removed, self.index, self.leaving)
         )
 
     @classmethod
@@ -137,11 +148,13 @@ class Membership:
         if not data:
             return cls()
         try:
-            version, parts, members, removed, index = msgpack.unpackb(data, use_list=False)
+            version, parts, members, removed, index, leaving = msgpack.unpackb(data, use_list=False)
             if version != _FORMAT:
                 raise RecordDamaged(f"a record of members of format {version}, not {_FORMAT}")
-            records = tuple(MemberRecord(*member) for member in members)
-            return cls(ConfigurationState(*parts), records, removed, index)
+            if type(index) is not int:
+                raise RecordDamaged("the index of an entry is a number")
+            records = tuple(map(_record, members))
+            return cls(_configuration(parts), records, _ids(removed), index, _ids(leaving))
         except RecordDamaged:
             raise
         except Exception as error:  # the decoder's own errors have no common base
@@ -170,11 +183,29 @@ def decode_edits(data: bytes) -> tuple[tuple[MemberRecord, ...], tuple[int, ...]
         version, records, removed = msgpack.unpackb(data, use_list=False)
         if version != _FORMAT:
             raise RecordDamaged(f"edits of format {version}, not {_FORMAT}")
-        return tuple(MemberRecord(*record) for record in records), _ids(removed)
+        return tuple(map(_record, records)), _ids(removed)
     except RecordDamaged:
         raise
     except Exception as error:  # the decoder's own errors have no common base
         raise RecordDamaged(f"no edits of the members: {error!r}") from None
+
+
+# They come from other nodes, too: what has a wrong type must not get as far as a socket.
+_RECORD_TYPES = (int, str, str, str, str, str, int, int)
+
+
+def _record(values: Any) -> MemberRecord:
+    if tuple(map(type, values)) != _RECORD_TYPES or values[1] not in tuple(Role):
+        raise RecordDamaged("a member has fields that no member has")
+    return MemberRecord(*values)
+
+
+def _configuration(parts: Any) -> ConfigurationState:
+    *lists, auto_leave = parts
+    if len(lists) != 4 or type(auto_leave) is not bool:
+        raise RecordDamaged("a configuration is four lists and a flag")
+    voters, outgoing, learners, learners_next = map(_ids, lists)
+    return ConfigurationState(voters, outgoing, learners, learners_next, auto_leave)
 
 
 def _ids(values: Any) -> tuple[int, ...]:

@@ -16,14 +16,14 @@ from metastore.engines.state import State
 from metastore.node.offline.contents import Contents, Held, open_contents
 from metastore.node.offline.directory import held as held_directory
 from metastore.node.offline.directory import identity_of
+from metastore.node.offline.members import membership_after, membership_of, shown_members
 from metastore.node.offline.reading import Progress
 from metastore.node.offline.words import requests_of, shown, type_of
 from metastore.node.raft.model import EntryType
-from metastore.node.recovery import decode_configuration
 
 
 class Piece(NamedTuple):
-    kind: str  # "identity", "hard_state", "snapshot", "entry", "scalars", "lease", "session", "key"
+    kind: str  # "identity", "hard_state", "snapshot", "entry", "member", "scalars", "lease", ...
     fields: dict[str, Any]
 
 
@@ -76,24 +76,31 @@ def _entry(entry: LogRecord, commit: int) -> dict[str, Any]:
 def _meta(meta: SnapshotMeta) -> dict[str, Any]:
     fields: dict[str, Any] = {"index": meta.index, "term": meta.term}
     if meta.configuration:
-        members = asdict(decode_configuration(meta.configuration))
-        fields |= {name: value for name, value in members.items() if value}
+        membership = membership_of(meta, f"the record of the members at index {meta.index}")
+        parts = asdict(membership.configuration)
+        fields |= {name: value for name, value in parts.items() if value}
     return fields
 
 
 def _caught_up(held: Held, log: RecoveredLog) -> Held:
     """With what the log says was committed after what is stored; in memory only."""
     applied, state = held
+    if not applied.index:  # what a founder's log begins with, no store has to write down
+        applied = log.snapshot
+    membership = membership_of(applied, "the state")
     for entry in log.entries:
         if applied.index < entry.index <= log.hard_state[2]:
             if entry.type == EntryType.NORMAL:
                 state.apply(entry)
-            applied = SnapshotMeta(entry.index, entry.term, applied.configuration)
+            else:
+                membership = membership_after(membership, entry)
+            applied = SnapshotMeta(entry.index, entry.term, membership.encode())
     return Held(applied, state)
 
 
 def _of_state(held: Held, wanted: Wanted) -> Iterator[Piece]:
     applied, state = held
+    yield from _of_members(applied)
     keys = state.keys
     yield Piece(
         "scalars",
@@ -113,6 +120,14 @@ def _of_state(held: Held, wanted: Wanted) -> Iterator[Piece]:
     if wanted.keys:
         for record in _live(state):
             yield Piece("key", _key(record))
+
+
+def _of_members(applied: SnapshotMeta) -> Iterator[Piece]:
+    membership = membership_of(applied, "the state")
+    for fields in shown_members(membership):
+        yield Piece("member", fields)
+    if membership.removed:
+        yield Piece("removed", {"node_ids": list(membership.removed)})
 
 
 def _of_leases(state: State) -> Iterator[Piece]:

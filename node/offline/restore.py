@@ -6,8 +6,9 @@ the old one cannot have been; revisions that went on, so that whoever remembers 
 cluster is told that it is compacted, instead of being shown another history under the same number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,13 @@ from metastore.engines.snapshot_format import (
 )
 from metastore.engines.state import State
 from metastore.node.identity import Identity, new_data_directory
+from metastore.node.members.records import MemberRecord, Membership, first_membership
 from metastore.node.offline.directory import LOG_FOLDERS
+from metastore.node.offline.members import membership_of
 from metastore.node.offline.reading import Progress, ReadingFiles
-from metastore.node.raft.model import NO_NODE, ConfigurationState
-from metastore.node.recovery import encode_configuration
+from metastore.node.raft.model import NO_NODE
+from metastore.node.settings_values import NODE_ID_MAX, number_from, parse_members
+from metastore.transport.member_ops import Role
 
 BUMP_REVISION = 1_000_000
 REVISION_MAX = (1 << 63) - 1
@@ -49,11 +53,20 @@ def new_identity(cluster_id: int, node_id: int, engine: str) -> Identity:
     return Identity(cluster_id, node_id, engine, has_log=True)
 
 
+def founder(text: str) -> MemberRecord:
+    """A member of the new cluster: as in the settings, or its id alone. Raises ValueError."""
+    if "=" not in text:
+        node_id = number_from(1, NODE_ID_MAX)(text)
+        return MemberRecord(node_id, Role.VOTER.value, "", "", "", "")
+    (member,) = parse_members([text])
+    return MemberRecord(member.node_id, member.role, *member.addresses)
+
+
 def restore(
     backup: Path,
     data_dir: Path,
     identity: Identity,
-    voters: tuple[int, ...],
+    members: Sequence[MemberRecord],
     progress: Progress,
     *,
     bump_revision: int = BUMP_REVISION,
@@ -61,13 +74,14 @@ def restore(
     """Fills a new data directory for the node that `identity` names. Raises Refused, StorageDamaged
     (the backup is not whole), StorageFailed, EngineMissing, OSError, and what new_data_directory
     raises; the directory is as it was before then."""
-    if identity.node_id not in voters:
-        listed = ", ".join(map(str, voters))
+    if identity.node_id not in {member.node_id for member in members}:
+        listed = ", ".join(str(member.node_id) for member in members)
         raise Refused(f"node {identity.node_id} is none of the members ({listed})")
     before = verify(backup, ReadingFiles(progress))
+    removed = _removed(membership_of(before.meta, backup), members)
     if before.revision + bump_revision > REVISION_MAX:
         raise Refused(f"revision {before.revision} + {bump_revision} does not fit 64 bits")
-    header = _new_header(before, voters, bump_revision)
+    header = _new_header(before, members, removed, bump_revision)
     with new_data_directory(data_dir, identity):
         raised = data_dir / _RESTORED
         _write_raised(backup, raised, header, progress)
@@ -80,15 +94,30 @@ def restore(
             return Restored(header.meta, store.revision, store.key_count)
 
 
+def _removed(old: Membership, members: Sequence[MemberRecord]) -> tuple[int, ...]:
+    """Of the old cluster, and of the new one from its beginning on: whoever was removed and still
+    has a disk must not come back because of a restore. Raises Refused."""
+    for member in members:
+        if member.node_id in (*old.removed, *old.leaving):
+            raise Refused(
+                f"node {member.node_id} was removed from the cluster of the backup, and its disk "
+                "may still be somewhere; use another id"
+            )
+    return tuple(sorted({*old.removed, *old.leaving}))
+
+
 def _new_header(
-    before: SnapshotHeader, voters: tuple[int, ...], bump_revision: int
+    before: SnapshotHeader,
+    members: Sequence[MemberRecord],
+    removed: tuple[int, ...],
+    bump_revision: int,
 ) -> SnapshotHeader:
     # Of indexes as of revisions: the old cluster may have gone on after the backup. Lease ids are
     # made from indexes, and one that was given out is not given to somebody else. And a member that
     # was started on an empty directory by mistake does not seem to have this beginning.
     index = before.meta.index + bump_revision
-    configuration = encode_configuration(ConfigurationState(voters=tuple(sorted(voters))))
-    meta = SnapshotMeta(index, before.meta.term + 1, configuration)
+    membership = replace(first_membership(members, index), removed=removed)
+    meta = SnapshotMeta(index, before.meta.term + 1, membership.encode())
     revision = before.revision + bump_revision
     return SnapshotHeader(meta, revision, compacted_revision=revision)
 

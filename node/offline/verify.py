@@ -19,13 +19,15 @@ from metastore.engines.contract import (
 )
 from metastore.engines.snapshot_format import verify as verify_snapshot
 from metastore.node.identity import DataDirectoryForeign, Identity
+from metastore.node.members.records import MemberRecord, Membership
 from metastore.node.offline.contents import Contents, Held, KeptSnapshot, open_contents
 from metastore.node.offline.directory import held as held_directory
 from metastore.node.offline.directory import identity_of
+from metastore.node.offline.members import membership_of
 from metastore.node.offline.reading import Progress, ReadingFiles
 from metastore.node.offline.state_check import check_state
 from metastore.node.raft.model import ConfigurationChange, EntryType
-from metastore.node.recovery import decode_configuration, recover
+from metastore.node.recovery import recover
 
 
 class Verdict(Enum):
@@ -144,12 +146,9 @@ def _check_log(log: RecoveredLog) -> Findings:
 def _check_snapshot(snapshot: KeptSnapshot) -> tuple[Finding, SnapshotMeta]:
     try:
         header = snapshot.check()
-        decode_configuration(header.meta.configuration)
+        membership_of(header.meta, snapshot.path)
     except _BAD as error:
         return Finding(Verdict.DAMAGED, "snapshot", _said(error)), SnapshotMeta()
-    except Exception as error:
-        said = f"{snapshot.path}: its configuration cannot be read: {error}"
-        return Finding(Verdict.DAMAGED, "snapshot", said), SnapshotMeta()
     sentence = f"{snapshot.path.name}: index {header.meta.index}, revision {header.revision}"
     return Finding(Verdict.SOUND, "snapshot", sentence), header.meta
 
@@ -161,9 +160,10 @@ def _check_together(
     if not log.snapshot.index and not log.entries and not state.applied.index:
         yield Finding(Verdict.SOUND, "together", "nothing was ever written here")
         return
+    founders: tuple[MemberRecord, ...] | None = None if identity.joined else ()
     stand_in = _Reached(state.applied, saved if saved.index else None)
     try:
-        found = recover(cast(RaftLog, _Found(log)), cast(Store, stand_in), ())
+        found = recover(cast(RaftLog, _Found(log)), cast(Store, stand_in), founders)
     except StorageDamaged as error:
         yield Finding(Verdict.DAMAGED, "together", str(error))
         return
@@ -173,16 +173,24 @@ def _check_together(
             "log",
             f"entries {last_index + 1} to {found.committed_once} were committed once and are gone",
         )
-    if identity.node_id not in _members(found.configuration):
-        sentence = f"node {identity.node_id} is no member of the configuration it knows"
-        yield Finding(Verdict.WARNING, "together", sentence)
+    yield from _check_members(found.membership, identity.node_id)
     sentence = f"log and state fit: state at {found.last_applied}, log to {last_index}"
     yield Finding(Verdict.SOUND, "together", sentence)
 
 
-def _members(configuration: object) -> tuple[int, ...]:
-    fields = ("voters", "voters_outgoing", "learners", "learners_next")
-    return tuple(node for name in fields for node in getattr(configuration, name))
+def _check_members(membership: Membership, node_id: int) -> Findings:
+    if node_id in membership.removed:
+        sentence = f"node {node_id} was removed from the cluster"
+        yield Finding(Verdict.WARNING, "members", sentence)
+    elif node_id not in membership.active_ids:
+        sentence = f"node {node_id} is no member of the configuration it knows"
+        yield Finding(Verdict.WARNING, "members", sentence)
+    members = (
+        f"{member.node_id} ({member.role}, {membership.state_of(member)})"
+        for member in membership.members
+    )
+    sentence = f"as of index {membership.index}: {', '.join(members) or 'none is known'}"
+    yield Finding(Verdict.SOUND, "members", sentence)
 
 
 def _said(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metastore.engines.contract import LogRecord
+from metastore.node.members.records import RecordDamaged, decode_edits
 from metastore.node.raft.model import ChangeType, ConfigurationChange, EntryType
 from metastore.transport.schema import (
     Alarm,
@@ -66,12 +67,27 @@ def configuration_change(data: bytes) -> str:
     except ValueError as error:
         return f"a change of members that cannot be read ({error})"
     if change.is_leave_joint:
-        return "leave the joint configuration"
+        return "leave the joint configuration" + _edits(change.context)
     words = [
         f"{ChangeType(one.type).name.lower().replace('_', ' ')} {one.node_id}"
         for one in change.changes
     ]
-    return "members: " + (", ".join(words) or "no change")
+    return "members: " + (", ".join(words) or "no change") + _edits(change.context)
+
+
+def _edits(context: bytes) -> str:
+    """What else an entry says of the members, beside who votes and who listens."""
+    try:
+        put, removed = decode_edits(context)
+    except RecordDamaged as error:
+        return f"; edits that cannot be read ({error})"
+    words = [
+        f"; {member.node_id} is a {member.role} at {', '.join(member.addresses)} "
+        f"(directory {member.directory_id:x}, priority {member.priority})"
+        for member in put
+    ]
+    words += [f"; {node_id} is gone for ever" for node_id in removed]
+    return "".join(words)
 
 
 def in_words(operation: Sequence[Any]) -> str:

@@ -11,7 +11,9 @@ from metastore.node.raft.model import (
     NO_NODE,
     Change,
     ChangeType,
+    ConfigurationChange,
     ConfigurationState,
+    Transition,
     invariant,
 )
 from metastore.node.raft.progress import Inflights, Progress
@@ -79,6 +81,15 @@ class Changer:
         self._last_index = last_index
         self._count_max = count_max
         self._bytes_max = bytes_max
+
+    def make(self, change: ConfigurationChange) -> Outcome:
+        """What the entry of a log asks for. Raises ChangeRefused."""
+        if change.is_leave_joint:
+            return self.leave_joint()
+        if change.transition is not Transition.AUTO or len(change.changes) > 1:
+            auto_leave = change.transition is not Transition.JOINT_EXPLICIT
+            return self.enter_joint(auto_leave, change.changes)
+        return self.simple(change.changes)
 
     def simple(self, changes: Iterable[Change]) -> Outcome:
         """Applies changes that alter at most one voter, so that old and new majorities overlap.

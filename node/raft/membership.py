@@ -15,7 +15,6 @@ from metastore.node.raft.model import (
     Entry,
     EntryType,
     Role,
-    Transition,
 )
 from metastore.node.raft.progress import Progress
 from metastore.node.raft.proposals import on_propose_as_leader
@@ -26,14 +25,7 @@ from metastore.node.raft.state import RaftState
 
 def apply_change(raft: RaftState, change: ConfigurationChange) -> ConfigurationState:
     """Applies a committed change. Raises ChangeRefused, with nothing changed, if it cannot be."""
-    changer = raft.changer()
-    if change.is_leave_joint:
-        configuration, progress = changer.leave_joint()
-    elif change.transition is not Transition.AUTO or len(change.changes) > 1:
-        auto_leave = change.transition is not Transition.JOINT_EXPLICIT
-        configuration, progress = changer.enter_joint(auto_leave, change.changes)
-    else:
-        configuration, progress = changer.simple(change.changes)
+    configuration, progress = raft.changer().make(change)
     return _switch(raft, configuration, progress)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
+from founding import founders
 
 from metastore.engines.contract import LogRecord
 from metastore.node.identity import open_data_directory
@@ -67,7 +68,7 @@ def make_directory(
         pytest.importorskip("rocksdict")
     directory = open_data_directory(path, CLUSTER_ID, NODE_ID, engine)
     with opened_engine(path, directory.identity) as (store, log):
-        recover(log, store, [NODE_ID])
+        recover(log, store, founders([NODE_ID]))
         directory.note_log()
         for count, entry in enumerate(entries(), 1):
             log.append([entry], (TERM, NODE_ID, entry.index), None)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
 
+from founding import founded_by, founders
+
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
@@ -12,6 +14,7 @@ from metastore.node.recovery import Recovered, recover
 from metastore.transport import schema
 
 THREE = ConfigurationState(voters=(1, 2, 3))
+FOUNDED = founded_by(1, 2, 3)
 
 
 class Disk:
@@ -25,7 +28,7 @@ class Disk:
     def start(self) -> Recovered:
         self.store = MemoryStore(self.snapshots, node_id=1)
         self.log = WriteAheadLog(self.wal)
-        return recover(self.log, self.store, [3, 1, 2])
+        return recover(self.log, self.store, founders([3, 1, 2]))
 
     def write(
         self, entries: Sequence[Entry] = (), hard_state: tuple[int, int, int] | None = None

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
 
+from founding import founders
+
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
 from metastore.node.disk import Append, Compact, Durable
 from metastore.node.effects import Effects
 from metastore.node.hashes import Hashed
+from metastore.node.members.records import Membership
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.config import RaftConfig
@@ -24,7 +27,7 @@ from metastore.node.raft.messages import (
     RequestVoteReply,
     StorageAppend,
 )
-from metastore.node.raft.model import Role
+from metastore.node.raft.model import ConfigurationChange, Entry, Role
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import Recovered, recover
@@ -87,22 +90,23 @@ def _make_core(node_id: int, found: Recovered) -> RaftCore:
 
 
 class Runtime:
-    """One node of `voters`; `turn` does what the loop does between inputs and outputs."""
+    """One node of `voters`, or one that joins (None); `turn` does what the loop does between inputs
+    and outputs."""
 
     def __init__(
         self,
         settings: Settings,
         folder: Path,
-        voters: Sequence[int] = (1,),
+        voters: Sequence[int] | None = (1,),
         *,
         entries_max: int = 1000,
     ) -> None:
         self.store = MemoryStore(folder / "snapshots", node_id=1)
         self.log = WriteAheadLog(folder / "wal")
-        found = recover(self.log, self.store, voters)
-        self.mirror, self.committed_once = found.mirror, found.committed_once
-        self.core = _make_core(settings.node_id, found)
-        self.disk = Disk(self.log)
+        found = recover(self.log, self.store, None if voters is None else founders(voters))
+        self.mirror, self.membership = found.mirror, found.membership
+        self.committed_once = found.committed_once
+        self.core, self.disk = _make_core(settings.node_id, found), Disk(self.log)
         self.reports: Queue[Saved | Sent | Received] = Queue()
         self.snapshots = SnapshotKeeper(
             self.store,
@@ -113,8 +117,8 @@ class Runtime:
             trailing_entries=10,
             node_id=settings.node_id,
         )
-        self.outbox, self.replies = Outbox(), Replies()
-        self.pending, self.reads = PendingProposals(), PendingReads()
+        self.outbox, self.pending = Outbox(), PendingProposals()
+        self.reads, self.replies = PendingReads(), Replies()
         self.snapshots_asked: list[InstallSnapshot] = []
         self.hashed: Queue[Hashed] = Queue()
         self.desk = Desk(
@@ -128,9 +132,9 @@ class Runtime:
             self.hashed.put,
         )
         self.happened: list[str] = []  # "applied" and "installed", in order
-        self.effects = self._make_effects(found.committed_once)
+        self.effects = self._make_effects()
 
-    def _make_effects(self, committed_once: int) -> Effects:
+    def _make_effects(self) -> Effects:
         return Effects(
             self.core,
             self.store,
@@ -143,10 +147,20 @@ class Runtime:
             answer=self.desk.answer,
             refuse=self.desk.refuse_not_leader,
             send_snapshot=self.snapshots_asked.append,
+            on_configuration=self._on_configuration,
             on_applied=lambda: self.happened.append("applied"),
-            on_installed=lambda: self.happened.append("installed"),
-            committed_once=committed_once,
+            on_installed=self._on_installed,
+            committed_once=self.committed_once,
         )
+
+    def _on_configuration(self, entry: Entry) -> bytes:
+        configuration = self.core.apply_change(ConfigurationChange.decode(entry.data))
+        self.membership = self.membership.changed(configuration, index=entry.index)
+        return self.membership.encode()
+
+    def _on_installed(self, encoded: bytes) -> None:
+        self.membership = Membership.decode(encoded)
+        self.happened.append("installed")
 
     def _outstanding(self) -> int:
         return self.disk.outstanding

@@ -5,16 +5,18 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
+from founding import founded_by, snapshot_of
+
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.memory.store import MemoryStore
 from metastore.node.raft.messages import InstallSnapshot
-from metastore.node.raft.model import ConfigurationState, Entry, Snapshot
-from metastore.node.recovery import LogMirror, encode_configuration
+from metastore.node.raft.model import Entry
+from metastore.node.recovery import LogMirror
 from metastore.node.snapshots import Received, Saved, Sent, SnapshotKeeper
 from metastore.transport import schema
 
-THREE = ConfigurationState(voters=(1, 2, 3))
-FIRST = Snapshot(1, 1, THREE)
+FOUNDED = founded_by(1, 2, 3)
+FIRST = snapshot_of(1, 1, FOUNDED)
 ADDRESS = "tcp://127.0.0.1:1"
 
 
@@ -35,7 +37,7 @@ class Node:
         self.reports: Queue[Saved | Sent | Received] = Queue()
         self.store = CountingStore(folder, node_id=1)
         self.store.asked = []
-        self.store.skip(1, 1, encode_configuration(THREE))
+        self.store.skip(1, 1, FOUNDED.encode())
         self.mirror = LogMirror(FIRST)
         self.mirror.apply_snapshot(FIRST)
         sizes = {"entries_max": 10, "bytes_max": 1 << 20, "trailing_entries": 3} | limits
@@ -90,5 +92,5 @@ class Sender:
 
 
 def message_for(to: int, meta: SnapshotMeta) -> InstallSnapshot:
-    snapshot = Snapshot(meta.index, meta.term, THREE)
+    snapshot = snapshot_of(meta.index, meta.term, FOUNDED)
     return InstallSnapshot(sender=1, to=to, term=5, snapshot=snapshot)

@@ -5,6 +5,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
+from founding import record_of
 from leader_messages import append, normal, put
 from runtime import CLIENT, Runtime, ask
 from runtime import put as put_request
@@ -27,7 +28,7 @@ from metastore.node.raft.model import (
     EntryType,
     RaftFailed,
 )
-from metastore.node.recovery import decode_configuration, encode_configuration, to_meta
+from metastore.node.recovery import to_meta
 from metastore.node.snapshots import Received, Saved
 from metastore.transport import envelope, schema
 from metastore.transport.envelope import ErrorCode
@@ -104,7 +105,7 @@ def test_waiters_of_an_entry_that_another_terms_entry_replaced_are_refused(
     assert len(node.pending) == 0
 
 
-def test_a_configuration_entry_changes_the_members_and_counts_as_applied(
+def test_a_configuration_entry_goes_to_whoever_keeps_the_members_and_counts_as_applied(
     make_runtime: MakeRuntime,
 ) -> None:
     node = make_runtime(THREE)
@@ -118,8 +119,9 @@ def test_a_configuration_entry_changes_the_members_and_counts_as_applied(
     node.settle()
     assert node.store.last_applied == 4
     assert [key for key, _ in node.store.scan()] == [b"a", b"b"]
-    configuration = ConfigurationState(voters=THREE, learners=(4,))
-    assert node.store.applied == SnapshotMeta(4, 2, encode_configuration(configuration))
+    assert node.membership.configuration == ConfigurationState(voters=THREE, learners=(4,))
+    assert node.membership.index == 3
+    assert node.store.applied == SnapshotMeta(4, 2, node.membership.encode())
 
 
 def test_what_hangs_on_the_state_hears_of_a_batch_before_its_waiters_do(
@@ -142,7 +144,7 @@ def test_what_hangs_on_the_state_hears_of_a_batch_before_its_waiters_do(
 def received_snapshot(node: Runtime, folder: Path, index: int) -> InstallSnapshot:
     """A file of another node's state at `index`, taken in as the loop would."""
     other = MemoryStore(folder / "other", node_id=2)
-    other.skip(1, 1, encode_configuration(ConfigurationState(voters=(1, 2, 3, 5))))
+    other.skip(1, 1, record_of(ConfigurationState(voters=(1, 2, 3, 5))).encode())
     other.apply([normal(i, put(b"from-2")) for i in range(2, index + 1)])
     done: Queue[Exception | None] = Queue()
     meta = other.save_snapshot(done.put)
@@ -174,7 +176,8 @@ def test_a_snapshot_replaces_the_state_before_the_log_learns_of_it(
     node.work()
     assert (node.mirror.newest.index, node.mirror.last_index()) == (20, 20)
     assert [m.index for m in node.sent() if isinstance(m, AppendEntriesReply)] == [20]
-    assert decode_configuration(node.store.applied.configuration).voters == (1, 2, 3, 5)
+    assert node.membership.configuration.voters == (1, 2, 3, 5), "told on installing"
+    assert node.store.applied.configuration == node.membership.encode()
     assert node.store.applied.term == 2
     assert node.happened == ["installed"]
 

@@ -7,10 +7,13 @@ import pytest
 from data_directories import ENGINES, LAST_INDEX, REVISION, fingerprint, make_directory, quiet
 
 from metastore.engines.contract import LogRecord
+from metastore.engines.memory.wal import WriteAheadLog
+from metastore.node.members.records import MemberRecord, encode_edits
 from metastore.node.offline.inspection import Wanted, inspect_directory
 from metastore.node.offline.words import BYTES_SHOWN_MAX, in_words, requests_of, shown
-from metastore.node.raft.model import Change, ChangeType, ConfigurationChange
+from metastore.node.raft.model import Change, ChangeType, ConfigurationChange, EntryType
 from metastore.transport import schema
+from metastore.transport.member_ops import Role
 
 engines = pytest.mark.parametrize("engine", ENGINES)
 
@@ -54,6 +57,38 @@ def test_the_state_is_that_of_the_last_committed_entry(
     (scalars,) = pieces(path)["scalars"]
     assert scalars["as_of_index"] == LAST_INDEX
     assert (scalars["revision"], scalars["keys"], scalars["alarms"]) == (REVISION, 5, [])
+
+
+def test_the_members_are_those_as_of_the_last_committed_entry(tmp_path: Path) -> None:
+    path = make_directory(tmp_path / "data", "memory")
+    place = ("tcp://a:1", "tcp://a:2", "tcp://a:3", "tcp://a:4")
+    witness = MemberRecord(4, Role.WITNESS.value, *place, directory_id=0xABC, priority=7)
+    first = ConfigurationChange(
+        (Change(ChangeType.ADD_LEARNER, 4),), context=encode_edits([witness], [9])
+    )
+    impossible = ConfigurationChange((Change(ChangeType.REMOVE, 1),))  # the last voter
+    late = ConfigurationChange((Change(ChangeType.ADD_VOTER, 4),))
+    log = WriteAheadLog(path / "wal")
+    log.recover()
+    changes = [
+        LogRecord(2, index, EntryType.CONFIGURATION, change.encode())
+        for index, change in enumerate((first, impossible, late), LAST_INDEX + 1)
+    ]
+    log.append(changes, (2, 1, LAST_INDEX + 2), None)
+    log.close()
+    found = pieces(path)
+    assert [(one["node_id"], one["role"], one["state"]) for one in found["member"]] == [
+        (1, "voter", "member"),
+        (4, "witness", "joining"),
+    ]
+    assert found["member"][1]["directory_id"] == "abc"
+    assert (found["member"][1]["snapshot"], found["member"][1]["priority"]) == ("tcp://a:4", 7)
+    assert found["removed"] == [{"node_ids": [9]}]
+    [[said]] = found["entry"][-3]["requests"]
+    assert said == (
+        "members: add learner 4; 4 is a witness at tcp://a:1, tcp://a:2, tcp://a:3, tcp://a:4 "
+        "(directory abc, priority 7); 9 is gone for ever"
+    )
 
 
 def test_entries_are_chosen_by_index(tmp_path: Path) -> None:

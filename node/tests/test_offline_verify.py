@@ -20,6 +20,7 @@ from data_directories import (
     make_directory,
     quiet,
 )
+from founding import founded_by
 
 from metastore.engines.contract import LogRecord, SnapshotMeta
 from metastore.engines.memory.wal import WriteAheadLog
@@ -51,7 +52,7 @@ def test_a_sound_directory_is_sound_and_stays_as_it_is(
     found = findings(path)
     assert {finding.verdict for finding in found} == {Verdict.SOUND}
     parts = {finding.part for finding in found}
-    assert parts == {"identity", "log", "state", "together"} | (
+    assert parts == {"identity", "log", "state", "members", "together"} | (
         {"snapshot"} if snapshot_after else set()
     )
     assert fingerprint(path) == before
@@ -234,7 +235,7 @@ def test_a_snapshot_that_the_log_begins_after_and_that_is_gone_is_found(tmp_path
     path = make_directory(tmp_path / "data", "memory", snapshot_after=4)
     log = WriteAheadLog(path / "wal")
     log.recover()
-    log.compact(SnapshotMeta(5, 2, b"\x95\x91\x01\x90\x90\x90\xc2"))
+    log.compact(SnapshotMeta(5, 2, founded_by(1).encode()))
     log.close()
     assert not damages(path)
     for snapshot in (path / "snapshots").iterdir():

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from restarts import THREE, Disk, entries, entry, indexes
+from founding import founders, snapshot_of
+from restarts import FOUNDED, THREE, Disk, entries, entry, indexes
 
 from metastore.engines.contract import StorageDamaged
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
-from metastore.node.raft.model import ConfigurationState, Entry, HardState, Snapshot
+from metastore.node.raft.model import Entry, HardState
 from metastore.node.recovery import (
     BOOTSTRAP_INDEX,
     BOOTSTRAP_TERM,
-    decode_configuration,
-    encode_configuration,
     recover,
 )
 
@@ -37,12 +36,13 @@ def snapshot_ahead_of_the_log(disk: Disk, log: Sequence[Entry], applied: Sequenc
 
 def test_a_fresh_node_starts_from_the_state_that_all_members_share(disk: Disk) -> None:
     found = disk.start()
-    assert found.mirror.newest == Snapshot(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, THREE)
+    assert found.mirror.newest == snapshot_of(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, FOUNDED)
     assert found.mirror.initial_state() == (HardState(1, 0, 1), THREE)
     assert found.last_applied == disk.store.last_applied == 1
+    assert found.membership == FOUNDED
     assert indexes(found) == []
     assert found.mirror.term(1) == 1
-    assert found.warnings == ()
+    assert not found.warnings
 
 
 def test_the_first_start_is_durable_before_it_is_used(disk: Disk) -> None:
@@ -58,7 +58,7 @@ def test_the_first_start_syncs_the_log_before_the_node_may_promise_anything(disk
     store = MemoryStore(disk.snapshots, node_id=1)
     synced: list[int] = []
     log = WriteAheadLog(disk.wal, sync=synced.append)
-    recover(log, store, [1])
+    recover(log, store, founders([1]))
     assert len(synced) == 1
 
 
@@ -76,7 +76,7 @@ def test_the_members_of_the_settings_never_override_those_of_the_log(disk: Disk)
     disk.start()
     disk.crash()
     store, log = MemoryStore(disk.snapshots, node_id=1), WriteAheadLog(disk.wal)
-    assert recover(log, store, [1]).configuration == THREE
+    assert recover(log, store, founders([1])).membership == FOUNDED
 
 
 def test_a_snapshot_newer_than_the_logs_marker_becomes_the_beginning(disk: Disk) -> None:
@@ -168,8 +168,3 @@ def test_a_commit_index_past_a_dropped_tail_is_taken_back_too(disk: Disk) -> Non
     disk.crash()
     hard_state, _ = disk.start().mirror.initial_state()
     assert hard_state.commit_index == 4
-
-
-def test_a_configuration_survives_its_bytes() -> None:
-    state = ConfigurationState((1, 2), (1, 3), (4,), (5,), auto_leave=True)
-    assert decode_configuration(encode_configuration(state)) == state

@@ -4,13 +4,14 @@ settled with the log, or refused."""
 from pathlib import Path
 
 import pytest
-from restarts import THREE, Disk, entries, entry, indexes
+from founding import founders, record_of, snapshot_of
+from restarts import FOUNDED, THREE, Disk, entries, entry, indexes
 
 from metastore.engines.contract import SnapshotMeta, StorageDamaged
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
-from metastore.node.raft.model import ConfigurationState, Snapshot
-from metastore.node.recovery import Recovered, encode_configuration, recover, to_meta
+from metastore.node.raft.model import ConfigurationState
+from metastore.node.recovery import Recovered, recover, to_meta
 
 
 class DurableStore(MemoryStore):
@@ -27,7 +28,7 @@ class DurableDisk(Disk):
         if not hasattr(self, "store"):
             self.store = DurableStore(self.snapshots, node_id=1)
         self.log = WriteAheadLog(self.wal)
-        return recover(self.log, self.store, [3, 1, 2])
+        return recover(self.log, self.store, founders([3, 1, 2]))
 
     def crash(self) -> None:
         self.log.close()
@@ -56,11 +57,11 @@ def test_the_members_are_those_as_of_what_a_durable_store_has_applied(
     durable.start()
     durable.write(entries(2, 3), (1, 0, 3))
     changed = ConfigurationState(voters=(1, 2, 3, 4))
-    durable.store.skip(2, 1, encode_configuration(changed))
+    durable.store.skip(2, 1, record_of(changed, 2).encode())
     durable.store.apply([entry(3)])
     durable.crash()
     found = durable.start()
-    assert found.mirror.initial_state()[1] == found.configuration == changed
+    assert found.mirror.initial_state()[1] == found.membership.configuration == changed
     assert found.mirror.newest.configuration == THREE
 
 
@@ -96,14 +97,14 @@ def test_a_crash_between_the_first_marker_and_the_store_is_made_good(durable: Du
     durable.crash()
     durable.store = DurableStore(durable.snapshots / "empty", node_id=1)
     found = durable.start()
-    assert (found.last_applied, found.configuration) == (1, first.configuration)
-    assert durable.store.applied == to_meta(Snapshot(1, 1, THREE))
+    assert (found.last_applied, found.membership) == (1, first.membership)
+    assert durable.store.applied == to_meta(snapshot_of(1, 1, FOUNDED))
 
 
 def test_a_store_that_is_behind_the_beginning_of_the_log_is_refused(durable: DurableDisk) -> None:
     durable.start()
     durable.write(entries(2, 6), (1, 0, 6))
-    durable.log.append((), None, to_meta(Snapshot(4, 1, THREE)))
+    durable.log.append((), None, to_meta(snapshot_of(4, 1, FOUNDED)))
     durable.store.apply(entries(2, 3))
     durable.crash()
     with pytest.raises(StorageDamaged, match="a snapshot file is missing"):

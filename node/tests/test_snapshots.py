@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from snapshot_keeping import ADDRESS, FIRST, THREE, Node, Sender, message_for
+from founding import snapshot_of
+from snapshot_keeping import ADDRESS, FIRST, FOUNDED, Node, Sender, message_for
 
 from metastore.engines.contract import SnapshotMeta
-from metastore.node.raft.model import Snapshot
-from metastore.node.recovery import encode_configuration, to_meta
+from metastore.node.recovery import to_meta
 from metastore.node.snapshots import Saved, Sent
 
 
@@ -24,14 +24,14 @@ def test_a_save_starts_when_the_log_has_grown_by_enough_entries(node: Node) -> N
     assert node.store.asked == []
     node.apply(1)
     assert node.saved() == Saved(None)
-    assert node.store.latest_snapshot() == to_meta(Snapshot(11, 1, THREE))
+    assert node.store.latest_snapshot() == to_meta(snapshot_of(11, 1, FOUNDED))
 
 
 def test_a_save_starts_when_the_log_has_grown_by_enough_bytes(tmp_path: Path) -> None:
     node = Node(tmp_path, bytes_max=1000)
     node.apply(2, b"x" * 600)
     meta = node.keeper.on_saved(node.saved())
-    assert meta == to_meta(Snapshot(3, 1, THREE))
+    assert meta == to_meta(snapshot_of(3, 1, FOUNDED))
     node.apply(1, b"x" * 600)
     assert node.store.asked == [3], "the bytes count from the last snapshot on"
 
@@ -44,7 +44,7 @@ def test_no_second_save_starts_while_one_is_under_way(node: Node) -> None:
 def test_a_saved_snapshot_compacts_the_log_down_to_the_trailing_entries(node: Node) -> None:
     meta = node.save_now()
     assert meta.index == 11
-    assert node.mirror.newest == Snapshot(11, 1, THREE)
+    assert node.mirror.newest == snapshot_of(11, 1, FOUNDED)
     assert (node.mirror.first_index(), node.mirror.last_index()) == (9, 11)
 
 
@@ -75,7 +75,7 @@ def test_entries_that_follow_a_snapshot_under_way_to_a_peer_are_kept(node: Node)
 def test_a_save_that_ends_behind_an_installed_snapshot_changes_nothing(node: Node) -> None:
     node.apply(10)
     saved = node.saved()
-    installed = Snapshot(50, 2, THREE)
+    installed = snapshot_of(50, 2, FOUNDED)
     node.mirror.apply_snapshot(installed)
     node.mirror.newest = installed
     assert node.keeper.on_saved(saved) is None
@@ -102,7 +102,7 @@ def test_a_snapshot_is_sent_with_its_facts_and_its_outcome_reported(node: Node) 
     node.keeper.send(message_for(2, meta), ADDRESS, sender)
     [(to, address, facts, find_path, on_done)] = sender.started
     assert (to, address, find_path()) == (2, ADDRESS, node.store.export_snapshot(meta))
-    configuration = encode_configuration(THREE)
+    configuration = FOUNDED.encode()
     assert facts == {
         "message_term": 5,
         "index": meta.index,
@@ -166,8 +166,8 @@ def test_each_peer_gets_one_transfer_at_a_time(node: Node) -> None:
 def test_a_snapshot_for_a_backup_is_of_what_is_applied(node: Node) -> None:
     node.apply(2)
     assert node.keeper.save_now() is None
-    assert node.keeper.on_saved(node.saved()) == to_meta(Snapshot(3, 1, THREE))
-    assert node.keeper.save_now() == to_meta(Snapshot(3, 1, THREE)), "the one that is there"
+    assert node.keeper.on_saved(node.saved()) == to_meta(snapshot_of(3, 1, FOUNDED))
+    assert node.keeper.save_now() == to_meta(snapshot_of(3, 1, FOUNDED)), "the one that is there"
     assert node.store.asked == [3]
 
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from snapshot_keeping import ADDRESS, THREE, Node, Sender, message_for
+from founding import snapshot_of
+from snapshot_keeping import ADDRESS, FOUNDED, Node, Sender, message_for
 
 from metastore.engines.contract import StorageDamaged
 from metastore.node.codec import MalformedMessage
+from metastore.node.members.records import Membership
 from metastore.node.raft.messages import InstallSnapshot
-from metastore.node.raft.model import ConfigurationState, Snapshot
-from metastore.node.recovery import encode_configuration, to_meta
+from metastore.node.recovery import to_meta
 from metastore.node.snapshots import NotNow, Received
 
 
@@ -45,7 +46,7 @@ def test_a_received_snapshot_becomes_the_cores_message_and_then_the_state(
     received = received_from(node, tmp_path / "received")
     prepare(follower, received)
     message = follower.keeper.to_message(received)
-    assert message == InstallSnapshot(sender=1, to=2, term=5, snapshot=Snapshot(11, 1, THREE))
+    assert message == InstallSnapshot(sender=1, to=2, term=5, snapshot=snapshot_of(11, 1, FOUNDED))
     meta = follower.keeper.install(message.snapshot)
     assert meta == to_meta(message.snapshot)
     assert follower.store.last_applied == 11
@@ -82,7 +83,7 @@ def test_an_installed_snapshot_restarts_the_count_of_bytes(node: Node, tmp_path:
         ("configuration", b"\xc1"),
         ("configuration", b"\x05"),
         ("configuration", b"\x95\x01\x90\x90\x90\xc2"),
-        ("configuration", encode_configuration(ConfigurationState())),
+        ("configuration", Membership().encode()),
     ],
 )
 def test_malformed_facts_are_refused_and_their_file_removed(
