@@ -7,7 +7,7 @@ catches up later from the store's history: events are queued for nobody. A call 
 only so much; what is left over catches up in the next turns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from metastore.engines.contract import Store
@@ -60,6 +60,10 @@ class Watching:
         """{"watches", "clients", "catching_up"}: how many there are now."""
         catching_up = len(self._watches.ready)
         return {"watches": self.count, "clients": len(self._clients), "catching_up": catching_up}
+
+    def has_client(self, identity: bytes) -> bool:
+        """Whether this connection has watches, or answers that it had no room for."""
+        return self._clients.get(identity) is not None
 
     def on_frame(self, identity: bytes, frame: Frame) -> None:
         """Takes in what a client asks; whatever it is, it is answered and never raises."""
@@ -232,6 +236,15 @@ class Watching:
         canceled = encode_canceled(owned.request_id, compact_revision, reason)
         self._clients.answer(owned.client, canceled)
         self._clients.forget_if_idle(owned.client)
+
+    def end_forbidden(self, why_not: Callable[[bytes, bytes, bytes], str]) -> None:
+        """Ends what a client may not watch any more: `why_not(identity, key, range_end)` says why,
+        "" if it still may."""
+        for client in self._clients:
+            for owned in list(client.watches.values()):
+                reason = why_not(client.identity, *owned.watch.spot.watched)
+                if reason:
+                    self._cancel(owned, reason=reason)
 
     def _on_gone(self, client: WatchClient) -> None:
         while client.watches:

@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     INVALID = "invalid"
     WRONG_CLUSTER = "wrong_cluster"
     WRONG_VERSION = "wrong_version"
+    PERMISSION_DENIED = "permission_denied"  # never happened; repeating it is of no use
 
 
 pack: Callable[[object], bytes] = msgpack.packb
