@@ -47,3 +47,7 @@ class RemovedFromCluster(Exception):
 class LostData(Exception):
     """The cluster knows this node with another data directory; the text is the leader's, with the
     command that repairs it."""
+
+
+class JoinRefused(Exception):
+    """The cluster does not take this node as its settings are; the text says what it said."""
