@@ -31,7 +31,7 @@ from metastore.transport.security import check_public_key
 ACCESS_FILE_BYTES_MAX = 1 << 20
 PREFIX_BYTES_MAX = 1024
 NODES = "[nodes]"
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _LINE = re.compile(r"line \d+")
 
 Fingerprint: TypeAlias = tuple[int, int, int]
@@ -147,7 +147,7 @@ def _parse(path: str | os.PathLike[str], data: bytes) -> Access:
     clients: dict[str, Grants] = {}
     for name, value in reader.table("[clients]", document.get("clients", {})).items():
         if not _NAME.fullmatch(name):
-            raise reader.invalid("[clients]", "a name has 1 to 64 letters, digits, - and _")
+            raise reader.invalid("[clients]", "a name has 1 to 32 letters, digits, - and _")
         place = f"[clients.{name}]"
         client = reader.table(place, value)
         reader.check_fields(place, client, required=("keys", "role"), optional=("prefixes",))
@@ -193,7 +193,7 @@ class _Reader:
             if name == "secret":
                 raise self.invalid(place, "secret keys do not belong here; public ones only")
             if name not in known:
-                shown = repr(name) if _NAME.fullmatch(name) and len(name) < 32 else "a field"
+                shown = repr(name) if _NAME.fullmatch(name) else "a field"
                 raise self.invalid(place, f"{shown} is unknown; expected {', '.join(known)}")
         for name in required:
             if name not in table:

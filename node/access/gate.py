@@ -89,6 +89,8 @@ class Gate:
         self._limits = limits
         self._in_flight_max = limits.requests_in_flight_max
         self._idle_ticks_max = max(1, IDLE_MS_MAX // limits.tick_ms)
+        # All of them within the time that makes one idle.
+        self._looked_at = max(LOOKED_AT, limits.connections_max // self._idle_ticks_max + 1)
         self._answer = answer
         self._has_watches = has_watches
         self._log = logger
@@ -149,8 +151,7 @@ class Gate:
         """Looks at some connections: those that have been idle for long count no more."""
         self._tick += 1
         connections = self._connections
-        count = max(LOOKED_AT, len(connections) // self._idle_ticks_max + 1)
-        for identity in list(islice(connections, count)):
+        for identity in list(islice(connections, self._looked_at)):
             connection = connections.pop(identity)
             is_idle = self._tick - connection.last_tick > self._idle_ticks_max
             if not is_idle or connection.in_flight or self._has_watches(identity):

@@ -237,3 +237,31 @@ def test_the_end_of_the_node_is_told_to_all(bench: Bench) -> None:
     assert bench.take()[2:] == [("canceled", n, 0, "the node is stopping") for n in (1, 2)]
     assert bench.take(b"B")[1:] == [("canceled", 3, 0, "the node is stopping")]
     assert bench.watching.counters() == {"watches": 0, "clients": 0, "catching_up": 0}
+
+
+def test_what_a_client_may_not_watch_any_more_is_ended_with_the_reason(bench: Bench) -> None:
+    bench.watch(1, b"app/a")
+    bench.watch(2, b"b", b"c")
+    bench.watch(1, b"b", client=b"B")
+    bench.take()
+    bench.take(b"B")
+    asked = []
+
+    def why_not(identity: bytes, key: bytes, range_end: bytes) -> str:
+        asked.append((identity, key, range_end))
+        return "not yours" if identity == b"A" and not key.startswith(b"app/") else ""
+
+    bench.watching.end_forbidden(why_not)
+    assert asked == [(b"A", b"app/a", b""), (b"A", b"b", b"c"), (b"B", b"b", b"")]
+    assert bench.take() == [("canceled", 2, 0, "not yours")]
+    assert bench.take(b"B") == []
+    bench.commit(put(b"app/a", b""), put(b"b", b""))
+    assert len(bench.take()) == len(bench.take(b"B")) == 1
+
+
+def test_a_connection_has_watches_until_the_last_one_ends(bench: Bench) -> None:
+    assert not bench.watching.has_client(b"A")
+    bench.watch(1)
+    assert bench.watching.has_client(b"A")
+    bench.watching.end_forbidden(lambda *_: "gone")
+    assert not bench.watching.has_client(b"A")
