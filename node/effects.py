@@ -7,6 +7,7 @@ to the store, the rest to the peers while the disk still works.
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from metastore.engines.contract import SnapshotMeta, Store
 from metastore.node.disk import Append, Compact, DiskThread, Durable
@@ -14,7 +15,7 @@ from metastore.node.outbox import Outbox
 from metastore.node.proposals import PendingProposals, Waiter
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot, StorageAppend, StorageApply
-from metastore.node.raft.model import Entry, EntryType, invariant
+from metastore.node.raft.model import Entry, EntryType, HardState, invariant
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import LogMirror
@@ -64,6 +65,7 @@ class Effects:
         self._applied_bytes = 0
         stored = mirror.initial_state()[0]
         self._term_and_vote = (stored.term, stored.voted_for)  # as last given to the disk
+        self._unwritten: HardState | None = None  # a commit index that has not gone there
 
     def carry_out(self) -> None:
         """Until the core asks for nothing more."""
@@ -101,13 +103,21 @@ class Effects:
             # of the log, which recovery understands; the reverse would be a log without its state.
             meta = self._snapshots.install(message.snapshot)
             self._on_installed(meta.configuration)
+        state = message.hard_state or self._unwritten
         if self._promises_nothing(message) and not self._unreported_count:
             # A commit index alone is only a hint for the next start: no detour over the disk
             # thread, which would cost two changes of thread for every batch on every follower.
+            self._unwritten = state
             self._release(message)
-        else:
-            self._unreported_count += 1
-            self._disk.submit(Append(message, meta, self._committed_once))
+            return
+        # But it goes with the next entries. One of them may be a change of the members, and whoever
+        # starts again with that on disk must know that the change before it was committed: else it
+        # counts votes by a configuration of the past, of which a quorum may not meet today's.
+        self._unwritten = None
+        if state is not message.hard_state:
+            message = replace(message, hard_state=state)
+        self._unreported_count += 1
+        self._disk.submit(Append(message, meta, self._committed_once))
 
     def _promises_nothing(self, message: StorageAppend) -> bool:
         """No entry, no snapshot, and the term and vote that went to the disk before."""

@@ -84,18 +84,14 @@ def _maybe_restore(raft: RaftState, snapshot: Snapshot) -> str:
         # Cannot happen through step(); a leader that lost its log this way would lose data.
         raft.become_follower(raft.term + 1, NO_NODE)
         return "only a follower restores a snapshot"
-    state = snapshot.configuration
-    # Who joins is in no configuration yet, and the newest snapshot may be older than its addition:
-    # the entry that adds it follows. Only a member must not be talked out of its membership.
-    is_member = raft.id in raft.tracker.progress
-    if is_member and raft.id not in (*state.voters, *state.voters_outgoing, *state.learners):
-        return "the snapshot's configuration does not hold this node"
     if raft.log.match_term(snapshot.index, snapshot.term):
         # Our log already leads to the same state; keep its tail (§7, step 6).
         raft.log.commit_to(snapshot.index)
         return "the log already holds the snapshot's last entry"
     raft.log.restore(snapshot)
-    raft.install_configuration(*raft.restored_configuration(state))
+    # It need not hold this node: one that joins, or comes again, may be sent a snapshot older than
+    # its addition, and no newer one may ever be made. The entry that adds it follows.
+    raft.install_configuration(*raft.restored_configuration(snapshot.configuration))
     own = raft.tracker.progress.get(raft.id)
     if own is not None:
         own.maybe_update(own.next_index - 1)

@@ -9,11 +9,22 @@ from in_office import appends, in_office, progress_of, proposed
 from raft_network import ELECTION_TIMEOUT_TICKS, Network, Server
 
 from metastore.node.raft.messages import (
+    AppendEntries,
     AppendEntriesReply,
     HeartbeatReply,
     InstallSnapshot,
 )
-from metastore.node.raft.model import ConfigurationState, Entry, HardState, Role, Snapshot
+from metastore.node.raft.model import (
+    Change,
+    ChangeType,
+    ConfigurationChange,
+    ConfigurationState,
+    Entry,
+    EntryType,
+    HardState,
+    Role,
+    Snapshot,
+)
 from metastore.node.raft.progress import ProgressState
 
 INDEX = TERM = 11
@@ -191,11 +202,31 @@ def test_a_snapshot_says_who_votes_and_who_learns(
     assert server.core.raft.is_promotable is not is_learner
 
 
-def test_a_snapshot_that_does_not_hold_this_node_is_ignored() -> None:
-    server = Server(3)
-    install(server, snapshot_of(1, 2))
-    assert server.read() == [AppendEntriesReply(sender=3, to=1, term=TERM, index=0)]
-    assert server.core.status().configuration.voters == {1, 2, 3}
+def test_a_snapshot_older_than_the_addition_of_this_node_is_taken_and_that_follows() -> (
+    None
+):
+    # Upstream ignores it, and sends it again for ever when no newer one is made.
+    for server in (Server(3, voters=()), Server(3)):  # it joins, or it was removed and comes again
+        install(server, snapshot_of(1, 2))
+        assert server.read() == [AppendEntriesReply(sender=3, to=1, term=TERM, index=INDEX)]
+        assert server.core.status().configuration.voters == {1, 2}
+        assert not server.core.raft.is_promotable
+        addition = ConfigurationChange((Change(ChangeType.ADD_VOTER, 3),)).encode()
+        entry = Entry(TERM, INDEX + 1, EntryType.CONFIGURATION, addition)
+        server.step(
+            AppendEntries(
+                sender=1,
+                to=3,
+                term=TERM,
+                prev_log_index=INDEX,
+                prev_log_term=TERM,
+                entries=(entry,),
+                commit_index=INDEX + 1,
+            )
+        )
+        server.read()
+        assert server.core.status().configuration.voters == {1, 2, 3}
+        assert server.core.raft.is_promotable
 
 
 def test_a_learner_receives_the_snapshot() -> None:
