@@ -51,6 +51,7 @@ KEEPALIVE_IDLE_SECONDS = 5
 KEEPALIVE_INTERVAL_SECONDS = 2
 KEEPALIVE_COUNT = 3
 LISTEN_BACKLOG = 256
+CURVE_OVERHEAD_BYTES = 33  # of an encrypted frame: its name, number, seal and flags
 
 # What one listening socket of clients bears; who goes beyond is refused, and nobody else suffers.
 CONNECTIONS_MAX = 10_000  # at most this many clients at once, by default; settings may say less

@@ -25,6 +25,13 @@ _FIRST_FRAME = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
 _COPY_BYTES_MAX = 64 << 10
 # A verdict is looked for on this many sends; asking on each would double the cost of a send.
 _SENDS_PER_VERDICT_CHECK = 16
+# After these libzmq never connects again, though a key may be let in later, or a port change hands.
+_GIVEN_UP = frozenset(
+    (int(zmq.EVENT_HANDSHAKE_FAILED_AUTH), int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL))
+)
+_EVENTS = (
+    zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | sum(_GIVEN_UP)
+)
 
 
 class Place(NamedTuple):
@@ -38,7 +45,10 @@ class PeerLink:
     __slots__ = (
         "_connected_at",
         "_context",
+        "_has_failed",
         "_header",
+        "_is_given_up",
+        "_is_in_handshake",
         "_monitor",
         "_place",
         "_places",
@@ -68,6 +78,9 @@ class PeerLink:
     def _dial(self, place: Place, now: float) -> None:
         self._place = place
         self._connected_at = now  # when it was last seen connected; until then, when it was dialled
+        self._is_in_handshake = False  # for the first time since the last failure
+        self._has_failed = False
+        self._is_given_up = False
         self.is_connected = False
         self.refusal: Refusal | None = None
         self._sends_until_check = _SENDS_PER_VERDICT_CHECK
@@ -88,7 +101,7 @@ class PeerLink:
 
     def _start_monitor(self, socket: Socket) -> None:
         endpoint = inproc_address("monitor")
-        socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        socket.monitor(endpoint, _EVENTS)
         self._monitor.setsockopt(zmq.LINGER, 0)
         # Unlimited: a full monitor queue would block libzmq's I/O thread, and with it every socket.
         self._monitor.setsockopt(zmq.RCVHWM, 0)
@@ -106,13 +119,14 @@ class PeerLink:
 
     def tick(self, now: float) -> None:
         """Goes to the next place if nobody answers at this one, or somebody else."""
-        if len(self._places) == 1:
-            return  # libzmq tries again by itself, and asks for the name's address again
         self.check_state()
+        if len(self._places) == 1 and not self._is_given_up:
+            return  # libzmq tries again by itself, and asks for the name's address again
         if self.refusal not in MISPLACED:
             if self.is_connected:
                 self._connected_at = now
-            if now - self._connected_at < DIAL_PATIENCE_S:
+            # A handshake over a slow line takes long; libzmq ends one that takes too long.
+            if self._is_in_handshake or now - self._connected_at < DIAL_PATIENCE_S:
                 return
         following = (self._places.index(self._place) + 1) % len(self._places)
         self._move_to(self._places[following], now)
@@ -158,6 +172,12 @@ class PeerLink:
                 return
             number = int.from_bytes(event[:2], "little")
             self.is_connected = number == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if number == zmq.EVENT_CONNECTED:
+                self._is_in_handshake = not self._has_failed
+                continue
+            self._is_in_handshake = False
+            self._has_failed = not self.is_connected
+            self._is_given_up = self._is_given_up or number in _GIVEN_UP
             if not self.is_connected:
                 self.refusal = None  # whoever answers next decides anew
 

@@ -28,7 +28,6 @@ from metastore.transport.chunk_frames import (
 from metastore.transport.errors import BadAddress, Malformed
 from metastore.transport.handshake import Header, encode_header
 from metastore.transport.incoming import digest_of
-from metastore.transport.links import DIAL_PATIENCE_S
 from metastore.transport.peer_keys import PeerSecurity
 from metastore.transport.security import CurveClient
 from metastore.transport.sockets import Context, Socket, open_dealer
@@ -128,13 +127,12 @@ class SnapshotSender:
             socket.close(0)
 
     def _dial(self, address: str) -> Socket:
-        """Connected, if there is a choice of keys; else libzmq connects in the background. Raises
-        BadAddress, TimeoutError, InterruptedError."""
+        """With keys, connected: each is tried in turn, and again, since one that was refused may be
+        let in a moment later. Without, libzmq connects in the background. Raises BadAddress,
+        TimeoutError, InterruptedError."""
         security, keys = self._security, self._server_keys
         if security is None:
             return self._open(address, None)
-        if len(keys) == 1:
-            return self._open(address, security.as_client(keys[0]))
         deadline = time.monotonic() + limits.SNAPSHOT_STALL_MS / 1000
         for key in itertools.cycle(keys):
             socket = self._open(address, security.as_client(key))
@@ -143,11 +141,11 @@ class SnapshotSender:
             socket.close(0)
             if time.monotonic() > deadline:
                 break
-        raise TimeoutError(f"no node at {address} has one of the nodes' keys")
+        raise TimeoutError(f"nobody at {address} answers with a key of the nodes")
 
     def _is_connected_in_time(self, socket: Socket) -> bool:
         """Raises InterruptedError when the sender stops."""
-        deadline = time.monotonic() + DIAL_PATIENCE_S
+        deadline = time.monotonic() + limits.HANDSHAKE_TIMEOUT_MS / 1000
         while time.monotonic() < deadline:
             if self._stopping.is_set():
                 socket.close(0)

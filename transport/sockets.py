@@ -39,12 +39,15 @@ def send_frames(socket: Socket, frames: Sequence[bytes]) -> None:
     send(frames[-1], NOBLOCK)
 
 
-def _set_common(socket: Socket, frame_bytes_max: int, send_max: int, receive_max: int) -> None:
+def _set_common(
+    socket: Socket, frame_bytes_max: int, send_max: int, receive_max: int, *, is_encrypted: bool
+) -> None:
     socket.setsockopt(zmq.LINGER, 0)  # a close never waits for a dead peer (pyzmq#102)
     socket.setsockopt(zmq.SNDHWM, send_max)
     socket.setsockopt(zmq.RCVHWM, receive_max)
     # A larger frame closes the connection before its body is read into memory.
-    socket.setsockopt(zmq.MAXMSGSIZE, frame_bytes_max)
+    overhead = limits.CURVE_OVERHEAD_BYTES if is_encrypted else 0  # libzmq measures the wire
+    socket.setsockopt(zmq.MAXMSGSIZE, frame_bytes_max + overhead)
     socket.setsockopt(zmq.HANDSHAKE_IVL, limits.HANDSHAKE_TIMEOUT_MS)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, limits.KEEPALIVE_IDLE_SECONDS)
@@ -86,7 +89,7 @@ def open_router(
     address = resolve_bind_address(bind)
     socket = context.socket(zmq.ROUTER)
     try:
-        _set_common(socket, frame_bytes_max, send_max, receive_max)
+        _set_common(socket, frame_bytes_max, send_max, receive_max, is_encrypted=curve is not None)
         # A message for nobody, or for a full queue, raises instead of vanishing (libzmq#2037).
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A restarted peer takes over from its dead connection (libzmq#2892).
@@ -127,7 +130,7 @@ def open_dealer(
     the socket before it connects: a monitor set up later would miss the first connection."""
     address = parse_connect_address(connect)
     socket = context.socket(zmq.DEALER)
-    _set_common(socket, frame_bytes_max, send_max, receive_max)
+    _set_common(socket, frame_bytes_max, send_max, receive_max, is_encrypted=curve is not None)
     if routing_id:
         socket.setsockopt(zmq.ROUTING_ID, routing_id)
     # Nothing queues for a peer that is not connected: it would all be stale on its return.

@@ -1,6 +1,8 @@
-"""Fixtures of the transport's tests: contexts, nodes, receivers, and waiting for a condition."""
+"""Fixtures of the transport's tests: contexts, nodes, receivers, and waiting for a condition. Puts
+this folder on sys.path, for `keyed`."""
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,10 @@ import zmq
 
 from metastore.transport.chunks import SnapshotReceiver
 from metastore.transport.peers import PeerTransport
+
+_HERE = str(Path(__file__).resolve().parent)
+if _HERE not in sys.path:
+    sys.path.append(_HERE)
 
 DEADLINE_S = 20.0
 ANY_PORT = "tcp://127.0.0.1:*"
