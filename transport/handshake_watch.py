@@ -18,8 +18,8 @@ from metastore.transport.refusals import Counts, Refusals
 from metastore.transport.socket_thread import Died, SocketThread
 from metastore.transport.sockets import Context, Socket, inproc_address
 
-# One reason, because it is a race: a plaintext client that reads our greeting first closes before we
-# have read its own. Then it is like a probe that only looks whether the port is open.
+# One reason, because it is a race: a plaintext client that reads our greeting first closes before
+# we have read its own. Then it is like a probe that only looks whether the port is open.
 PLAINTEXT = "it does not use a key (plaintext), or left before it could show one"
 OTHER_SERVER_KEY = "it expects another server key than this node's"
 BROKEN_HANDSHAKE = "its handshake breaks the protocol"

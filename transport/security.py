@@ -10,7 +10,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import zmq
 
@@ -40,13 +40,16 @@ class Keys(NamedTuple):
         return f"Keys(public={self.public!r}, secret=<hidden>)"
 
 
+Watch: TypeAlias = Callable[[Any, str], None]
+
+
 class CurveServer(NamedTuple):
     """How a listening socket encrypts. `domain` is what the ZAP handler hears of it; `watch` gets
     the socket and the domain before it listens (HandshakeWatch.watch)."""
 
     keys: Keys
     domain: str
-    watch: Callable[[Any, str], None] | None = None
+    watch: Watch | None = None
 
 
 class CurveClient(NamedTuple):
@@ -136,7 +139,7 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise KeyFileInvalid(path, error.strerror or str(error)) from None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)  # of what was opened, and not of what the name became since
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileInvalid(path, "it is not a file")
@@ -145,10 +148,11 @@ def _read(path: Path) -> bytes:
             raise KeyFileInvalid(
                 path, f"others may read or change it (mode {mode:04o}); run `chmod 600 {path}`"
             )
-        try:
-            data = file.read(KEY_FILE_BYTES_MAX + 1)
-        except OSError as error:
-            raise KeyFileInvalid(path, error.strerror or str(error)) from None
+        data = os.read(descriptor, KEY_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise KeyFileInvalid(path, error.strerror or str(error)) from None
+    finally:
+        os.close(descriptor)
     if len(data) > KEY_FILE_BYTES_MAX:
         raise KeyFileInvalid(path, "it is too large to be a key file")
     return data

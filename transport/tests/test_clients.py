@@ -5,6 +5,7 @@ import socket as tcp
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import keyed
 import msgpack
 import pytest
 import zmq
@@ -14,6 +15,7 @@ from metastore.transport.clients import (
     GONE,
     MALFORMED,
     SLOW,
+    UNKNOWN_KEY,
     ClientMessage,
     ClientServer,
     Delivery,
@@ -29,6 +31,8 @@ from metastore.transport.envelope import (
     encode_results_frame,
 )
 from metastore.transport.errors import BindFailed
+from metastore.transport.security import CLIENT_DOMAIN, CurveServer, new_keys
+from metastore.transport.zap import ZapHandler
 
 ANY_PORT = "tcp://127.0.0.1:*"
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -169,3 +173,93 @@ def test_answers_to_a_client_that_does_not_read_are_bounded_and_counted(
 def test_a_taken_port_is_a_bind_failure(server: ClientServer, context: zmq.Context[Any]) -> None:
     with pytest.raises(BindFailed):
         ClientServer(server.address, context)
+
+
+@pytest.fixture
+def zap(context: zmq.Context[Any]) -> Iterator[ZapHandler]:
+    def allow(domain: str, key: str) -> str:
+        return "" if (domain, key) != ("client", keyed.UNKNOWN.public) else "not known"
+
+    zap = ZapHandler(context, allow, lambda error: pytest.fail(repr(error)))
+    yield zap
+    zap.close()
+
+
+def with_keys(context: zmq.Context[Any], is_known: Callable[[str], bool]) -> ClientServer:
+    return ClientServer(ANY_PORT, context, CurveServer(keyed.SERVER, CLIENT_DOMAIN), is_known)
+
+
+def test_without_keys_a_message_names_no_user(
+    server: ClientServer, raw: Any, eventually: Eventually
+) -> None:
+    raw(server.address).send(encode_hello(1))
+    assert receive(server, eventually)[0].user == ""
+
+
+def test_with_keys_every_frame_names_the_key_of_its_own_connection(
+    context: zmq.Context[Any], zap: ZapHandler, collect: Any
+) -> None:
+    server = with_keys(context, lambda user: True)
+    other = new_keys()
+    one = keyed.connect(context, server.address)
+    two = keyed.connect(context, server.address, other)
+    for number in (1, 3):
+        one.send_multipart([encode_hello(number), encode_hello(number + 1)])
+        two.send(encode_hello(number + 10))
+    arrived = collect(lambda: server.drain(100), 6)
+    assert {(message.frame.request_id, message.user) for message in arrived} == {
+        *((number, keyed.KNOWN.public) for number in (1, 2, 3, 4)),
+        *((number, other.public) for number in (11, 13)),
+    }
+    by_user = {message.user: message.identity for message in arrived}
+    assert server.reply(by_user[other.public], [encode_results_frame(11, b"for two")])
+    assert decode_node_frame(two.recv()) == Results(11, b"for two")
+    server.close()
+
+
+def test_with_keys_neither_a_stranger_nor_plaintext_gets_a_frame_through(
+    context: zmq.Context[Any], zap: ZapHandler, eventually: Eventually
+) -> None:
+    server = with_keys(context, lambda user: True)
+    stranger = keyed.connect(context, server.address, keyed.UNKNOWN)
+    stranger.send(encode_hello(1))
+    plain = keyed.connect(context, server.address, None)
+    plain.send(encode_hello(2))
+    eventually(lambda: zap.counters().get("client"))
+    known = keyed.connect(context, server.address)
+    known.send(encode_hello(3))
+    assert [message.frame.request_id for message in receive(server, eventually)] == [3]
+    server.close()
+
+
+def test_a_key_that_was_taken_out_is_refused_on_its_open_connection(
+    context: zmq.Context[Any], zap: ZapHandler, eventually: Eventually
+) -> None:
+    known = {keyed.KNOWN.public}
+    server = with_keys(context, known.__contains__)
+    client = keyed.connect(context, server.address)
+    client.send(encode_hello(1))
+    assert receive(server, eventually)[0].user == keyed.KNOWN.public
+    known.clear()
+    client.send_multipart([encode_hello(2), b"\xc1", encode_hello(3)])
+    eventually(lambda: server.drain(100) or server.counters()["dropped"].get(UNKNOWN_KEY) == 2)
+    assert server.counters()["received"] == 1
+    answers = [decode_node_frame(client.recv()) for _ in range(3)]
+    assert [(a.request_id, a.code) for a in answers if isinstance(a, Error)] == [
+        (2, "permission_denied"),
+        (0, "invalid"),
+        (3, "permission_denied"),
+    ]
+    server.close()
+
+
+def test_with_keys_a_message_of_no_or_too_many_frames_is_refused_as_ever(
+    context: zmq.Context[Any], zap: ZapHandler, eventually: Eventually
+) -> None:
+    server = with_keys(context, lambda user: True)
+    client = keyed.connect(context, server.address)
+    client.send_multipart([encode_hello(1)] * (limits.CLIENT_FRAMES_MAX + 1))
+    client.send(encode_hello(2))
+    assert [message.frame.request_id for message in receive(server, eventually)] == [2]
+    assert server.counters()["dropped"] == {MALFORMED: 1}
+    server.close()

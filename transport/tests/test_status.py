@@ -6,13 +6,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import keyed
 import msgpack
 import pytest
 import zmq
 
 from metastore.transport import limits
 from metastore.transport.errors import BindFailed
+from metastore.transport.security import STATUS_DOMAIN, CurveServer
 from metastore.transport.status import StatusServer, UnknownMethod
+from metastore.transport.zap import ZapHandler
 
 ANSWER = {"node_id": 1, "term": 7}
 
@@ -139,3 +142,26 @@ def test_a_close_ends_the_thread_and_may_be_repeated(context: zmq.Context[Any]) 
 def test_a_taken_port_is_a_bind_failure(server: StatusServer, context: zmq.Context[Any]) -> None:
     with pytest.raises(BindFailed):
         StatusServer(server.address, answer, context, fail)
+
+
+def test_with_keys_only_a_key_that_is_let_in_gets_an_answer(context: zmq.Context[Any]) -> None:
+    asked: list[str] = []
+
+    def allow(domain: str, key: str) -> str:
+        asked.append(domain)
+        return "" if key == keyed.KNOWN.public else "not known"
+
+    zap = ZapHandler(context, allow, fail)
+    curve = CurveServer(keyed.SERVER, STATUS_DOMAIN)
+    server = StatusServer("tcp://127.0.0.1:*", answer, context, fail, curve)
+    stranger = keyed.connect(context, server.address, keyed.UNKNOWN)
+    stranger.send_multipart([b"", method("raft_status")])
+    plain = keyed.connect(context, server.address, None)
+    plain.send_multipart([b"", method("raft_status")])
+    known = keyed.connect(context, server.address)
+    known.send_multipart([b"", method("raft_status")])
+    assert msgpack.unpackb(known.recv_multipart()[-1]) == ANSWER
+    assert server.counters() == {"answered": 1}
+    assert set(asked) == {"status"}
+    server.close()
+    zap.close()
