@@ -61,7 +61,7 @@ class Watching:
         catching_up = len(self._watches.ready)
         return {"watches": self.count, "clients": len(self._clients), "catching_up": catching_up}
 
-    def has_client(self, identity: bytes) -> bool:
+    def has_watches(self, identity: bytes) -> bool:
         """Whether this connection has watches, or answers that it had no room for."""
         return self._clients.get(identity) is not None
 
@@ -237,7 +237,7 @@ class Watching:
         self._clients.answer(owned.client, canceled)
         self._clients.forget_if_idle(owned.client)
 
-    def end_forbidden(self, why_not: Callable[[bytes, bytes, bytes], str]) -> None:
+    def cancel_denied(self, why_not: Callable[[bytes, bytes, bytes], str]) -> None:
         """Ends what a client may not watch any more: `why_not(identity, key, range_end)` says why,
         "" if it still may."""
         for client in self._clients:

@@ -251,7 +251,7 @@ def test_what_a_client_may_not_watch_any_more_is_ended_with_the_reason(bench: Be
         asked.append((identity, key, range_end))
         return "not yours" if identity == b"A" and not key.startswith(b"app/") else ""
 
-    bench.watching.end_forbidden(why_not)
+    bench.watching.cancel_denied(why_not)
     assert asked == [(b"A", b"app/a", b""), (b"A", b"b", b"c"), (b"B", b"b", b"")]
     assert bench.take() == [("canceled", 2, 0, "not yours")]
     assert bench.take(b"B") == []
@@ -260,8 +260,8 @@ def test_what_a_client_may_not_watch_any_more_is_ended_with_the_reason(bench: Be
 
 
 def test_a_connection_has_watches_until_the_last_one_ends(bench: Bench) -> None:
-    assert not bench.watching.has_client(b"A")
+    assert not bench.watching.has_watches(b"A")
     bench.watch(1)
-    assert bench.watching.has_client(b"A")
-    bench.watching.end_forbidden(lambda *_: "gone")
-    assert not bench.watching.has_client(b"A")
+    assert bench.watching.has_watches(b"A")
+    bench.watching.cancel_denied(lambda *_: "gone")
+    assert not bench.watching.has_watches(b"A")
