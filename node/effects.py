@@ -20,6 +20,7 @@ from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import LogMirror
 from metastore.node.snapshots import SnapshotKeeper
+from metastore.node.witness import without_data
 
 APPLIED_BYTES_PER_TURN = 1 << 20
 
@@ -44,20 +45,21 @@ class Effects:
         on_configuration: Callable[[Entry], bytes],
         on_applied: Callable[[], None],
         on_installed: Callable[[bytes], None],
+        is_witness: Callable[[], bool] = lambda: False,
         committed_once: int = 0,
     ) -> None:
         """`on_configuration` applies a configuration change, or finds that it cannot be, and gives
         the record of the members after it. `on_applied` after each group of applied entries, before
         their waiters can hear of them; `on_installed` after a snapshot replaced the state, with
-        the record in it. `committed_once`: see lost_tail.py."""
+        the record in it. `is_witness`: this node holds no data (see witness.py).
+        `committed_once`: see lost_tail.py."""
         self._core, self._store, self._mirror = core, store, mirror
         self._disk, self._snapshots, self._outbox = disk, snapshots, outbox
         self._pending, self._reads = pending, reads
         self._answer, self._refuse = answer, refuse
         self._send_snapshot = send_snapshot
-        self._on_configuration = on_configuration
-        self._on_applied = on_applied
-        self._on_installed = on_installed
+        self._on_configuration, self._is_witness = on_configuration, is_witness
+        self._on_applied, self._on_installed = on_applied, on_installed
         self._committed_once = committed_once
         # Appends at the disk that it has not reported here. The disk's own count would not do:
         # between its sync and the report, the mirror does not have the entries yet.
@@ -170,9 +172,11 @@ class Effects:
     def _apply_normal(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
+        if self._is_witness():
+            entries = without_data(entries)  # sent whole before its role was known to the sender
         for entry, applied in zip(entries, self._store.apply(entries), strict=True):
             self._snapshots.note_applied(len(entry.data))
-            self._applied_bytes += len(entry.data)
+            self._applied_bytes += entry.size_bytes
             waiters, theirs = self._pending.take(entry.index, entry.term)
             if not waiters:
                 continue

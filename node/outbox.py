@@ -4,11 +4,12 @@ connection.
 Filled by the loop while it works, emptied once; nothing is sent per message.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from metastore.node.codec import encode_messages
 from metastore.node.raft.messages import AppendEntries, Message
+from metastore.node.witness import for_witness
 
 
 class PeerSender(Protocol):
@@ -25,7 +26,12 @@ class Outbox:
 
     def __init__(self) -> None:
         self._by_peer: dict[int, list[Message]] = {}
+        self._witnesses: frozenset[int] = frozenset()
         self.has_entries = False  # new entries wait in here: the peers' disks could be working
+
+    def set_witnesses(self, node_ids: Iterable[int]) -> None:
+        """Who gets entries without their data from now on."""
+        self._witnesses = frozenset(node_ids)
 
     def add(self, message: Message) -> None:
         self._by_peer.setdefault(message.to, []).append(message)
@@ -35,6 +41,8 @@ class Outbox:
     def flush(self, peers: PeerSender) -> list[int]:
         unreachable = []
         for node_id, messages in self._by_peer.items():
+            if node_id in self._witnesses:
+                messages = for_witness(messages)
             for group in split_by_size(messages):
                 if not peers.send(node_id, encode_messages(group)):
                     # What follows a gap would only be rejected: the rest waits for the next probe.

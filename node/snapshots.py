@@ -5,7 +5,7 @@ to the core. The core's own InstallSnapshot never travels: its facts go with the
 docs/internals).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from metastore.node.codec import MalformedMessage, unpack_snapshot_facts
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import Snapshot
 from metastore.node.recovery import LogMirror, to_meta, to_snapshot
+from metastore.node.witness import write_empty_snapshot
 
 TRAILING_BYTES_SHARE = 4  # the entries kept below a snapshot take at most this part of bytes_max
 
@@ -73,7 +74,10 @@ class SnapshotKeeper:
         bytes_max: int,
         trailing_entries: int,
         node_id: int,
+        witness_folder: Path | None = None,
     ) -> None:
+        """`witness_folder`: for the files without a state that witnesses get; None: they get whole
+        ones."""
         self._store = store
         self._mirror = mirror
         self._report = report
@@ -81,6 +85,8 @@ class SnapshotKeeper:
         self._bytes_max = bytes_max
         self._trailing_entries = trailing_entries
         self._node_id = node_id
+        self._witness_folder = witness_folder
+        self._witnesses: frozenset[int] = frozenset()
         self._bytes_since = 0
         self._saving: SnapshotMeta | None = None
         self._attempted_index = 0  # a failed snapshot is tried again after as many entries more
@@ -89,6 +95,10 @@ class SnapshotKeeper:
         self._is_prepared = False  # a received file, until the loop has dealt with it
         self._received: dict[tuple[int, int], Path] = {}
         self.sending: dict[int, int] = {}  # peer: index of the snapshot on its way there
+
+    def set_witnesses(self, node_ids: Iterable[int]) -> None:
+        """Who gets a snapshot without a state from now on."""
+        self._witnesses = frozenset(node_ids)
 
     def note_applied(self, size_bytes: int) -> None:
         self._bytes_since += size_bytes
@@ -156,8 +166,12 @@ class SnapshotKeeper:
             "configuration": meta.configuration,
         }
 
+        witness_folder = self._witness_folder if to in self._witnesses else None
+
         def find_path() -> Path:
             """On the sender's thread: the file may have to be written first."""
+            if witness_folder is not None:
+                return write_empty_snapshot(witness_folder, meta)
             try:
                 return self._store.export_snapshot(meta)
             except FileNotFoundError:

@@ -6,7 +6,7 @@ the old one cannot have been; revisions that went on, so that whoever remembers 
 cluster is told that it is compacted, instead of being shown another history under the same number.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -74,9 +74,7 @@ def restore(
     """Fills a new data directory for the node that `identity` names. Raises Refused, StorageDamaged
     (the backup is not whole), StorageFailed, EngineMissing, OSError, and what new_data_directory
     raises; the directory is as it was before then."""
-    if identity.node_id not in {member.node_id for member in members}:
-        listed = ", ".join(str(member.node_id) for member in members)
-        raise Refused(f"node {identity.node_id} is none of the members ({listed})")
+    is_witness = _own(identity.node_id, members).role == Role.WITNESS
     before = verify(backup, ReadingFiles(progress))
     removed = _removed(membership_of(before.meta, backup), members)
     if before.revision + bump_revision > REVISION_MAX:
@@ -84,7 +82,10 @@ def restore(
     header = _new_header(before, members, removed, bump_revision)
     with new_data_directory(data_dir, identity):
         raised = data_dir / _RESTORED
-        _write_raised(backup, raised, header, progress)
+        if is_witness:  # holds no data
+            write_snapshot(raised, Files(), header, (), (), _facts((), header))
+        else:
+            _write_raised(backup, raised, header, progress)
         with opened_engine(data_dir, identity) as (store, log):
             log.recover()
             store.prepare_snapshot(header.meta, raised)
@@ -92,6 +93,15 @@ def restore(
             log.append((), (header.meta.term, NO_NODE, header.meta.index), header.meta)
             log.sync()
             return Restored(header.meta, store.revision, store.key_count)
+
+
+def _own(node_id: int, members: Sequence[MemberRecord]) -> MemberRecord:
+    """Raises Refused."""
+    for member in members:
+        if member.node_id == node_id:
+            return member
+    listed = ", ".join(str(member.node_id) for member in members)
+    raise Refused(f"node {node_id} is none of the members ({listed})")
 
 
 def _removed(old: Membership, members: Sequence[MemberRecord]) -> tuple[int, ...]:
@@ -131,13 +141,13 @@ def _write_raised(backup: Path, raised: Path, header: SnapshotHeader, progress: 
                 pass  # of revisions that are compacted now
             yield from ()
 
-        facts = _facts(reader, header)
+        facts = _facts(reader.facts(), header)
         write_snapshot(raised, Files(), header, reader.versions(), no_order(), facts)
 
 
-def _facts(reader: SnapshotReader, header: SnapshotHeader) -> Iterator[Fact]:
+def _facts(found: Iterable[Fact], header: SnapshotHeader) -> Iterator[Fact]:
     """Without sessions: their clients' writes went to another history. Leases begin anew."""
-    kept = [f for f in reader.facts() if not f[0].startswith((SESSION_FACT, REPLY_FACT))]
+    kept = [f for f in found if not f[0].startswith((SESSION_FACT, REPLY_FACT))]
     state = State(MemoryRecords(), kept)
     state.keys.revision = header.revision
     state.keys.compacted_revision = header.compacted_revision

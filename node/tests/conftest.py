@@ -32,8 +32,8 @@ def make_runtime(settings: Settings, tmp_path: Path) -> Callable[..., Runtime]:
     """Makes one node of a cluster of `voters`."""
     from runtime import Runtime
 
-    def make(voters: Sequence[int] = (1,), **limits: int) -> Runtime:
-        return Runtime(settings, tmp_path, voters, **limits)
+    def make(voters: Sequence[int] = (1,), **options: int) -> Runtime:
+        return Runtime(settings, tmp_path, voters, **options)
 
     return make
 

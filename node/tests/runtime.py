@@ -100,6 +100,7 @@ class Runtime:
         voters: Sequence[int] | None = (1,),
         *,
         entries_max: int = 1000,
+        is_witness: bool = False,
     ) -> None:
         self.store = MemoryStore(folder / "snapshots", node_id=1)
         self.log = WriteAheadLog(folder / "wal")
@@ -121,7 +122,12 @@ class Runtime:
         self.reads, self.replies = PendingReads(), Replies()
         self.snapshots_asked: list[InstallSnapshot] = []
         self.hashed: Queue[Hashed] = Queue()
-        self.desk = Desk(
+        self.desk = self._make_desk(settings)
+        self.happened: list[str] = []  # "applied" and "installed", in order
+        self.effects = self._make_effects(is_witness)
+
+    def _make_desk(self, settings: Settings) -> Desk:
+        return Desk(
             self.core,
             self.store,
             settings,
@@ -131,10 +137,8 @@ class Runtime:
             self._outstanding,
             self.hashed.put,
         )
-        self.happened: list[str] = []  # "applied" and "installed", in order
-        self.effects = self._make_effects()
 
-    def _make_effects(self) -> Effects:
+    def _make_effects(self, is_witness: bool) -> Effects:
         return Effects(
             self.core,
             self.store,
@@ -150,6 +154,7 @@ class Runtime:
             on_configuration=self._on_configuration,
             on_applied=lambda: self.happened.append("applied"),
             on_installed=self._on_installed,
+            is_witness=lambda: is_witness,
             committed_once=self.committed_once,
         )
 

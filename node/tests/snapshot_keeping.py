@@ -33,7 +33,7 @@ class CountingStore(MemoryStore):
 class Node:
     """A keeper with a real store and mirror; `apply` does what the loop does."""
 
-    def __init__(self, folder: Path, **limits: int) -> None:
+    def __init__(self, folder: Path, *, witness_folder: Path | None = None, **limits: int) -> None:
         self.reports: Queue[Saved | Sent | Received] = Queue()
         self.store = CountingStore(folder, node_id=1)
         self.store.asked = []
@@ -41,7 +41,14 @@ class Node:
         self.mirror = LogMirror(FIRST)
         self.mirror.apply_snapshot(FIRST)
         sizes = {"entries_max": 10, "bytes_max": 1 << 20, "trailing_entries": 3} | limits
-        self.keeper = SnapshotKeeper(self.store, self.mirror, self.reports.put, node_id=2, **sizes)
+        self.keeper = SnapshotKeeper(
+            self.store,
+            self.mirror,
+            self.reports.put,
+            node_id=2,
+            witness_folder=witness_folder,
+            **sizes,
+        )
 
     def apply(self, count: int, value: bytes = b"v") -> None:
         for _ in range(count):

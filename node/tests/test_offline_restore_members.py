@@ -12,11 +12,13 @@ from metastore.engines.snapshot_format import SnapshotReader, write_snapshot
 from metastore.node.identity import open_data_directory
 from metastore.node.members.records import MemberRecord, Membership, first_membership
 from metastore.node.offline.restore import (
+    BUMP_REVISION,
     Refused,
     new_identity,
     opened_engine,
     restore,
 )
+from metastore.node.offline.verify import Verdict, verify_directory
 from metastore.node.raft.model import ConfigurationState
 from metastore.node.recovery import recover
 from metastore.transport.member_ops import Role
@@ -85,6 +87,16 @@ def test_a_removed_id_is_refused_to_a_member_of_the_new_cluster(
     with pytest.raises(Refused, match=r"node 3 was removed .* use another id"):
         restore(used, tmp_path / "new", new_identity(NEW_CLUSTER, 1, "memory"), MEMBERS, quiet)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_witness_of_the_new_cluster_gets_no_data(backup: Path, tmp_path: Path) -> None:
+    path, identity = tmp_path / "new", new_identity(NEW_CLUSTER, 2, "memory")
+    made = restore(backup, path, identity, MEMBERS, quiet)
+    assert made.key_count == 0
+    assert made.revision > BUMP_REVISION, "as on all other members"
+    files = [file for file in path.rglob("*") if file.is_file()]
+    assert not any(b"leased" in file.read_bytes() for file in files)
+    assert not [f for f in verify_directory(path, quiet) if f.verdict is not Verdict.SOUND]
 
 
 def test_a_node_that_is_no_member_is_refused(backup: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """No promise leaves before it is durable, and nothing waits that promises nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from leader_messages import append, normal, put
 from runtime import CLIENT, Runtime
@@ -65,6 +66,21 @@ def test_a_commit_index_waits_behind_entries_that_the_disk_has_not_yet_reported(
     replies = node.sent()
     assert replies[-1] == AppendEntriesReply(sender=1, to=2, term=2, index=2)
     assert node.store.last_applied == 2
+
+
+def test_a_commit_index_that_the_disk_was_spared_never_replaces_a_later_vote(
+    make_runtime: MakeRuntime,
+) -> None:
+    node = make_runtime(THREE)
+    node.step(append([normal(2, put(b"k"))]))
+    node.settle()
+    node.step(append([], commit=2, prev=2))
+    node.step(RequestVote(sender=3, to=1, term=9, last_log_index=9, last_log_term=2, forced=True))
+    node.settle()
+    assert node.log.recover().hard_state == (9, 3, 2)
+    node.step(replace(append([normal(3)], commit=2, prev=2), term=9))
+    node.settle()
+    assert node.log.recover().hard_state == (9, 3, 2)
 
 
 def test_a_single_voter_commits_and_answers_only_after_its_own_sync(
