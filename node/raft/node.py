@@ -14,6 +14,7 @@ from metastore.node.raft.errors import LocalMessageRefused, PeerNotFound, Propos
 from metastore.node.raft.model import (
     APPEND_THREAD,
     APPLY_THREAD,
+    NO_NODE,
     ConfigurationChange,
     ConfigurationState,
     Entry,
@@ -197,6 +198,26 @@ class RaftCore:
         """On a leader that holds its lease and has committed in its term: the index at which a read
         may be served without any message. Missed ticks must be made up for before asking."""
         return lease_index_or_none(self.raft)
+
+    @property
+    def may_propose_change(self) -> bool:
+        """On a leader: whether a change of the configuration would be taken now. The entry of its
+        own term must be committed, or two leaders' changes could both be (the flaw of 2015 in the
+        single-server changes of the dissertation, §4)."""
+        raft = self.raft
+        is_settled = raft.pending_change_index <= raft.log.last_applied
+        is_free = raft.transfer_target == NO_NODE and not raft.configuration.is_joint
+        return is_settled and is_free and raft.has_committed_in_term
+
+    def match_index_or_none(self, node_id: int) -> int | None:
+        """On a leader: up to where a member of the configuration has the log."""
+        progress = self.raft.tracker.progress.get(node_id)
+        return None if progress is None else progress.match_index
+
+    @property
+    def transfer_target(self) -> int:
+        """Whom the leader is handing over to; NO_NODE if to nobody (any more)."""
+        return self.raft.transfer_target
 
     def end_lease(self) -> None:
         """Must be called when ticks were skipped (after a pause of the process): the lease counts
