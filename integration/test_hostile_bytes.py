@@ -31,7 +31,7 @@ def hostile_frames(chance: random.Random) -> Iterator[list[bytes]]:
     yield [chance.randbytes(100_000)]
     for _ in range(60):
         yield [chance.randbytes(chance.randrange(200)) for _ in range(chance.randrange(1, 4))]
-    header = Header(1, 2, 3)
+    header = Header(1, 2, 3, 4)
     yield [encode_header(header), msgpack.packb([[1, 2, 3]])]
     yield [encode_header(header)[:-1], b"x"]
 

@@ -30,10 +30,12 @@ class Candidate:
 
     def __init__(self, cluster: NodeProcesses, node_id: int) -> None:
         self.node_id = node_id
-        peers = {VOTER: cluster.address(VOTER, "peer")}
         bind = cluster.address(node_id, "peer")
         cluster_id = parse_cluster_id(cluster.folder.name)
-        self._transport = PeerTransport(cluster_id, node_id, 1, bind, peers, zmq.Context.instance())
+        self._transport = PeerTransport(
+            cluster_id, node_id, node_id, 1, bind, zmq.Context.instance()
+        )
+        self._transport.set_members({VOTER: [cluster.address(VOTER, "peer")]}, {VOTER: 0}, ())
         self.close = self._transport.close
 
     def ask(self, cluster: NodeProcesses) -> bool | None:

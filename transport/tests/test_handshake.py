@@ -131,6 +131,13 @@ def test_a_record_that_learns_the_directory_it_was_heard_from_forgets_nothing() 
     assert admission.judge(header(incarnation=5)) is Refusal.OLD_INCARNATION
 
 
+def test_a_record_that_stays_without_a_directory_forgets_nothing() -> None:
+    admission = Admission(CLUSTER, ME, {PEER: 0})
+    admission.judge(header(incarnation=6))
+    admission.set_members({PEER: 0}, [GONE])
+    assert admission.judge(header(incarnation=5)) is Refusal.OLD_INCARNATION
+
+
 def test_our_own_id_never_becomes_a_peer(admission: Admission) -> None:
     admission.set_members({ME: 0, PEER: 0}, ())
     assert admission.judge(header(node=ME)) is Refusal.DUPLICATE_NODE
@@ -147,7 +154,7 @@ def test_a_verdict_that_was_not_about_the_header_can_be_taken_back(admission: Ad
 def test_strangers_are_counted_together(admission: Admission) -> None:
     assert admission.counted_as(header(incarnation=1)) == PEER
     assert admission.counted_as(header(node=GONE)) == GONE
-    for data in (b"x", header(node=1 << 40), header(cluster=8)):
+    for data in (b"x", header(node=1 << 40), header(cluster=8), header(node=ME)):
         assert admission.counted_as(data) == 0
 
 

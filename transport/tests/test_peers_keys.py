@@ -248,3 +248,36 @@ def test_a_snapshot_to_who_has_no_key_of_a_node_fails_with_the_reason(
     ok, reason = send(receiving.server.address, key_list.security(OLD, NEW)).get(timeout=WAIT_S)
     assert not ok
     assert "answers with a key of the nodes" in reason
+
+
+def test_a_search_for_the_key_of_a_receiver_ends_when_the_node_stops(
+    context: zmq.Context[Any], key_list: KeyList, tmp_path: Path
+) -> None:
+    sender = SnapshotSender(9, 2, 77, 5, context, security=key_list.security(OLD))
+    outcome: queue.Queue[Any] = queue.Queue()
+    (tmp_path / "file").write_bytes(b"x")
+    found = threading.Event()
+
+    def find() -> Path:
+        found.set()
+        return tmp_path / "file"
+
+    sender.start(1, NOWHERE, {}, find, lambda *heard: outcome.put(heard))
+    assert found.wait(WAIT_S)
+    sender.close()
+    assert outcome.get_nowait() == (False, "stopped")
+
+
+def test_a_sender_tries_the_keys_that_it_was_told_last(
+    open_receiver: Any, context: zmq.Context[Any], key_list: KeyList, tmp_path: Path
+) -> None:
+    key_list.allowed = {OLD.public, NEW.public}
+    receiving = open_receiver(security=key_list.security(NEW))
+    sender = SnapshotSender(9, 2, 77, 5, context, security=key_list.security(OLD))
+    sender.set_server_keys([NEW.public])
+    outcome: queue.Queue[Any] = queue.Queue()
+    (tmp_path / "file").write_bytes(b"x")
+    address = receiving.server.address
+    sender.start(1, address, {}, lambda: tmp_path / "file", lambda *heard: outcome.put(heard))
+    assert outcome.get(timeout=WAIT_S) == (True, "")
+    sender.close()

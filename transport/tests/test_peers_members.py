@@ -101,7 +101,7 @@ def test_a_node_is_never_its_own_peer(node: Opener) -> None:
 
 
 def test_an_unchanged_link_stays_open_while_others_come_and_go(
-    pair: tuple[PeerTransport, PeerTransport], context: zmq.Context[Any]
+    pair: tuple[PeerTransport, PeerTransport],
 ) -> None:
     one, two = pair
     link = one._links[2]._socket
@@ -110,6 +110,18 @@ def test_an_unchanged_link_stays_open_while_others_come_and_go(
     assert one._links[2]._socket is link
     assert one.send(2, b"still here")
     assert not one.send(3, b"x")
+
+
+def test_a_search_is_not_begun_anew_when_nothing_changed_for_the_peer(
+    node: Opener, clock: Clock
+) -> None:
+    one = node(1, {}, clock=clock)
+    places = [NOWHERE, "tcp://127.0.0.1:2"]
+    one.set_members({2: places}, {2: 0}, ())
+    clock.now = DIAL_PATIENCE_S
+    one.tick()
+    one.set_members({2: places, 3: [NOWHERE]}, {2: 0, 3: 0}, ())
+    assert one._links[2]._place.address == places[1]
 
 
 def test_the_second_place_is_tried_when_nobody_answers_at_the_first(
@@ -210,8 +222,35 @@ def test_a_peer_without_an_address_is_a_member_that_cannot_be_sent_to(
     assert not one.send(2, b"x")
 
 
+class Monitor:
+    """Tells a link what happened to its connection, in place of libzmq."""
+
+    def __init__(self, *events: int) -> None:
+        self._events = list(events)
+
+    def recv_multipart(self, _flags: int) -> list[bytes]:
+        if not self._events:
+            raise zmq.Again
+        return [self._events.pop(0).to_bytes(2, "little")]
+
+
+def test_who_takes_connections_and_never_shakes_hands_is_waited_for_once(
+    node: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = node(1, {2: NOWHERE})._links[2]
+    for events, waits in (
+        ((zmq.EVENT_CONNECTED,), True),
+        ((zmq.EVENT_DISCONNECTED, zmq.EVENT_CONNECTED), False),
+        ((zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_DISCONNECTED, zmq.EVENT_CONNECTED), False),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(link, "_monitor", Monitor(*events))
+            link.check_state()
+        assert link._is_in_handshake is waits
+
+
 def test_a_line_that_is_slow_to_shake_hands_is_waited_for(
-    node: Opener, clock: Clock, eventually: Eventually, context: zmq.Context[Any]
+    node: Opener, clock: Clock, eventually: Eventually
 ) -> None:
     one = node(1, {}, clock=clock)
     with listening() as (address, accept):

@@ -25,7 +25,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sender(context: Any) -> Any:
-    sender = SnapshotSender(9, 2, 5, context)
+    sender = SnapshotSender(9, 2, 77, 5, context)
     yield sender
     sender.close()
 

@@ -108,6 +108,15 @@ def test_an_unwanted_snapshot_is_declined(
     assert outcome.get(timeout=WAIT_S) == (False, "declined: not wanted")
 
 
+def test_a_snapshot_for_another_node_than_the_one_that_listens_is_declined(
+    receiving: Any, sender: SnapshotSender, source: Path
+) -> None:
+    outcome: queue.Queue[tuple[bool, str]] = queue.Queue()
+    address = receiving.server.address
+    sender.start(3, address, META, lambda: source, lambda ok, reason: outcome.put((ok, reason)))
+    assert outcome.get(timeout=WAIT_S) == (False, "declined: wrong node")
+
+
 def test_the_sender_resumes_where_the_receiver_says(
     context: zmq.Context[Any], sender: SnapshotSender, source: Path
 ) -> None:
