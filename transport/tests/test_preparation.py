@@ -106,7 +106,7 @@ def test_another_offer_waits_its_turn_while_a_file_is_being_prepared(
     receiving.prepare = work
     first = Outcome(sender, receiving.server.address, lambda: source)
     assert begun.wait(WAIT_S)
-    other = SnapshotSender(9, 3, 5, context)
+    other = SnapshotSender(9, 3, 77, 5, context)
     second = Outcome(other, receiving.server.address, lambda: source)
     assert second.wait() == (False, "declined: another snapshot is being prepared")
     go_on.set()
