@@ -18,6 +18,7 @@ from metastore.transport.member_ops import (
 )
 
 _PREFIX = "metastore: "
+TEXT_CHARACTERS_MAX = 1000  # of what somebody else says, in our log or in our last line
 _FIELD_TYPES = (int, str, str, str, str, str, str, int, int)  # of a MemberInfo
 
 
@@ -54,9 +55,13 @@ def decode_answer_or_none(data: bytes) -> Registered | tuple[int, str] | None:
 
 def final_error_or_none(code: int, message: str, node_id: int) -> Exception | None:
     """Why the node must stop; None if the same request may be carried out later."""
-    text = message.removeprefix(_PREFIX)
+    text = shortened(message.removeprefix(_PREFIX))
     if message.startswith(REMOVED):
         return RemovedFromCluster(node_id)
     if message.startswith(LOST_DATA):
         return LostData(text)
     return None if code == schema.Code.RESOURCE_EXHAUSTED else JoinRefused(text)
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= TEXT_CHARACTERS_MAX else text[:TEXT_CHARACTERS_MAX] + "..."

@@ -22,6 +22,7 @@ from metastore.node.members.joining import (
     decode_answer_or_none,
     encode_join,
     final_error_or_none,
+    shortened,
 )
 from metastore.node.members.records import MemberRecord
 from metastore.node.wake import WakeQueue
@@ -207,7 +208,7 @@ class Registrar:
     def _on_error(self, error: Error) -> Outcome:
         if error.code == ErrorCode.NOT_LEADER:
             return self._elsewhere(error.leader_id)
-        text = error.message or error.code
+        text = shortened(error.message or error.code)
         if error.code == ErrorCode.INVALID:
             return RefusedForGood(JoinRefused(text))
         return _NotNow(text, is_foreign=error.code in _FOREIGN)
@@ -224,7 +225,7 @@ class Registrar:
         if isinstance(answer, Registered):
             return answer
         error = final_error_or_none(*answer, self._own.node_id)
-        return _NotNow(answer[1]) if error is None else RefusedForGood(error)
+        return _NotNow(shortened(answer[1])) if error is None else RefusedForGood(error)
 
     def _tell(self, reason: str) -> None:
         if reason not in self._told and len(self._told) < REASONS_MAX:

@@ -73,6 +73,29 @@ def test_without_any_address_it_says_how_to_give_one(asking: Any, log: Recorder)
     assert "start the node with --join ADDRESS" in log.reasons.get(timeout=REPORT_S)
 
 
+def test_a_reason_that_comes_back_with_another_registration_is_told_again(
+    node: Any, asking: Any, log: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "QUIET_ROUNDS", 0)
+    leader = node(1)
+    asked = asking([leader.address])
+    for _ in range(2):
+        leader.answers = [failed(ErrorCode.UNAVAILABLE, "busy"), accepted()]
+        assert isinstance(asked.answer(), Registered)
+        assert log.reasons.get(timeout=REPORT_S) == f"busy at {leader.address}"
+
+
+def test_no_more_than_so_many_addresses_are_asked_in_a_round(
+    node: Any, asking: Any, log: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "ADDRESSES_MAX", 1)
+    follower, beyond = node(1), node(2)
+    follower.answers = [failed(ErrorCode.NOT_LEADER)]
+    asking([follower.address, beyond.address]).registrar.ask()
+    assert log.reasons.get(timeout=REPORT_S) == f"nobody leads at {follower.address}"
+    assert not beyond.joins
+
+
 def test_two_nodes_that_point_to_each_other_are_asked_once_a_round(
     node: Any, asking: Any, log: Recorder
 ) -> None:
