@@ -10,6 +10,7 @@ from metastore.node.proposals import Request
 
 READ_RETRY_TICKS = 5  # ask again: the question, or its answer, may have been lost
 READ_TIMEOUT_TICKS = 50  # give up: the client is told that no quorum answered
+READS_BYTES_MAX = 64 << 20  # of the requests that wait; without a quorum they do so for long
 
 
 @dataclass(slots=True)
@@ -30,13 +31,24 @@ class PendingReads:
     _asked: ReadBatch | None = None
     _confirmed: list[ReadBatch] = field(default_factory=list)
     _sequence: int = 0
+    _size_bytes: int = 0  # of all that wait
 
     def __len__(self) -> int:
         asked = len(self._asked.requests) if self._asked else 0
         return len(self._waiting) + asked + sum(len(b.requests) for b in self._confirmed)
 
+    def has_room(self, request: Request) -> bool:
+        """Whether it may wait, too; else it is to be refused."""
+        return self._size_bytes + len(request.data) <= READS_BYTES_MAX
+
     def add(self, request: Request, tick: int) -> None:
         self._waiting.append((tick, request))
+        self._size_bytes += len(request.data)
+
+    def _taken(self, requests: list[Request]) -> list[Request]:
+        for request in requests:
+            self._size_bytes -= len(request.data)
+        return requests
 
     def to_ask(self, tick: int) -> bytes | None:
         """The context to ask the core for now, or None. A repeated question gets a new context, so
@@ -75,7 +87,7 @@ class PendingReads:
         ready: list[Request] = []
         while self._confirmed and (self._confirmed[0].read_index or 0) <= last_applied:
             ready += self._confirmed.pop(0).requests
-        return ready
+        return self._taken(ready)
 
     def take_expired(self, tick: int) -> list[Request]:
         """Reads that waited for READ_TIMEOUT_TICKS without a confirmation, or whose index never
@@ -88,11 +100,11 @@ class PendingReads:
             self._asked = None
         while self._waiting and tick - self._waiting[0][0] >= READ_TIMEOUT_TICKS:
             expired.append(self._waiting.pop(0)[1])
-        return expired
+        return self._taken(expired)
 
     def take_all(self) -> list[Request]:
         taken = [request for batch in self._confirmed for request in batch.requests]
         taken += self._asked.requests if self._asked else []
         taken += [request for _, request in self._waiting]
         self._waiting, self._asked, self._confirmed = [], None, []
-        return taken
+        return self._taken(taken)

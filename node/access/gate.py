@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from metastore.node.access.file import AccessFile
 from metastore.node.access.permissions import (
-    AccessRole,
     KeysOfLease,
     Reason,
     why_not,
@@ -190,8 +189,6 @@ class Gate:
         grants = access.clients.get(user)
         if grants is None:
             return self._refuse(self._who(user), Reason.KEY, UNKNOWN_KEY)
-        if grants.role is AccessRole.ADMIN:
-            return None
         try:
             denial = why_not(grants, frame, self._keys_of_lease)
         except MalformedRequest as error:

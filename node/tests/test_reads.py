@@ -1,5 +1,8 @@
 """Linearizable reads wait for a confirmation that began after they arrived (§6.4)."""
 
+import pytest
+
+from metastore.node import reads as pending_reads
 from metastore.node.proposals import Request
 from metastore.node.reads import READ_RETRY_TICKS, READ_TIMEOUT_TICKS, PendingReads
 
@@ -83,3 +86,26 @@ def test_taking_all_leaves_none_waiting() -> None:
     assert len(reads) == 3
     assert names(reads.take_all()) == ["confirmed", "asked", "waiting"]
     assert len(reads) == 0
+
+
+@pytest.mark.parametrize("end", ["ready", "expired early", "expired late", "all"])
+def test_only_so_many_bytes_wait_until_they_are_served_or_given_up(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(pending_reads, "READS_BYTES_MAX", 10)
+    reads = PendingReads()
+    large = Request(b"a", 1, b"1234567890")
+    assert reads.has_room(large)
+    reads.add(large, 0)
+    assert not reads.has_room(Request(b"a", 2, b"1"))
+    if end == "ready":
+        reads.confirm(asked(reads), 5)
+        assert reads.take_ready(5) == [large]
+    elif end == "all":
+        assert reads.take_all() == [large]
+    else:
+        if end == "expired late":
+            asked(reads)
+        assert reads.take_expired(READ_TIMEOUT_TICKS) == [large]
+    assert reads.has_room(large)
+    assert not reads.has_room(Request(b"a", 2, b"12345678901"))

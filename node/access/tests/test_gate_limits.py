@@ -132,3 +132,16 @@ def test_a_tick_looks_at_some_connections_and_in_time_at_all(
     assert 190 < door.connections < 200
     door.ticks(IDLE_TICKS)
     assert door.connections == 0
+
+
+def test_who_is_in_use_keeps_no_other_from_being_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gates, "LOOKED_AT", 1)
+    door = Door()
+    assert door.is_done(A)
+    assert door.is_done(B)
+    door.watching.add(A)
+    door.ticks(IDLE_TICKS + 2)
+    assert door.connections == 1
+    assert door.is_done(C)
