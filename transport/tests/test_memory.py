@@ -152,12 +152,12 @@ def test_a_removed_node_and_one_whose_disk_was_emptied_are_refused_for_good() ->
 
 def test_a_peer_is_looked_for_at_its_next_place_when_another_node_has_its_first() -> None:
     network = MemoryNetwork(1)
-    one, two, _ = node(network, 1), node(network, 2, address="moved"), node(network, 3)
+    one, two, three = node(network, 1), node(network, 2, address="moved"), node(network, 3)
     one.set_members({2: ["nowhere", "node-3", "moved"]}, {2: 0}, ())
     assert not one.send(2, b"to nobody")
     one.tick()
     one.send(2, b"to another node")
-    network.receiver_or_none("node-3").drain(10)
+    assert three.drain(10) == []
     one.tick()
     one.send(2, b"found")
     one.tick()

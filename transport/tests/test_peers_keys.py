@@ -13,7 +13,7 @@ import zmq
 
 from metastore.transport import limits
 from metastore.transport.chunks import SnapshotSender
-from metastore.transport.links import DIAL_PATIENCE_S
+from metastore.transport.links import DIAL_PATIENCE_S, PeerLink
 from metastore.transport.peer_keys import PeerSecurity
 from metastore.transport.peers import PeerTransport
 from metastore.transport.security import Keys, new_keys
@@ -60,6 +60,11 @@ def drain_after_send(sender: PeerTransport, to: int, receiver: PeerTransport) ->
     sender.tick()
     sender.send(to, b"x")
     return [payload for _, payload in receiver.drain(100)]
+
+
+def checked(link: PeerLink) -> PeerLink:
+    link.check_state()
+    return link
 
 
 def drain_new(receiver: PeerTransport) -> list[tuple[int, bytes]]:
@@ -128,7 +133,7 @@ def test_who_has_no_key_of_a_node_never_connects(
     stranger = None if security == "plaintext" else key_list.security(NEW, OLD)
     two = node(2, {1: one.address}, security=stranger)
     link = two._links[1]
-    eventually(lambda: (link.check_state(), link._has_failed)[1])
+    eventually(lambda: checked(link)._has_failed)
     assert not two.send(1, b"x")
     assert one.drain(10) == []
 
@@ -142,7 +147,7 @@ def test_a_node_whose_key_is_let_in_later_connects_though_it_was_refused(
     late = key_list.security(NEW, OLD)
     two = node(2, {1: one.address}, security=late, clock=lambda: now[0])
     link = two._links[1]
-    eventually(lambda: (link.check_state(), link._is_given_up)[1])
+    eventually(lambda: checked(link)._is_given_up)
     key_list.allowed = {OLD.public, NEW.public}
     two.tick()
     assert link._is_given_up  # not yet: a refused node must not try without pause
@@ -159,7 +164,7 @@ def test_the_keys_of_a_peer_are_tried_in_turn(
     both = key_list.security(OLD, OLD, NEW)
     two = node(2, {1: one.address}, security=both, clock=lambda: now[0])
     link = two._links[1]
-    eventually(lambda: (link.check_state(), link._has_failed)[1])
+    eventually(lambda: checked(link)._has_failed)
     now[0] = DIAL_PATIENCE_S
     assert eventually(lambda: drain_after_send(two, 1, one))
     assert link._place.server_key == NEW.public

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import zmq
 
-from metastore.transport.links import DIAL_PATIENCE_S
+from metastore.transport.links import DIAL_PATIENCE_S, PeerLink
 from metastore.transport.peers import PeerTransport
 
 NOWHERE = "tcp://127.0.0.1:1"
@@ -36,6 +36,11 @@ def clock() -> Clock:
 def drain_after_send(sender: PeerTransport, to: int, receiver: PeerTransport) -> list[bytes]:
     sender.send(to, b"x")
     return [payload for _, payload in receiver.drain(100)]
+
+
+def checked(link: PeerLink) -> PeerLink:
+    link.check_state()
+    return link
 
 
 def becomes_connected(transport: PeerTransport, peer: int, eventually: Eventually) -> None:
@@ -256,11 +261,11 @@ def test_a_line_that_is_slow_to_shake_hands_is_waited_for(
     with listening() as (address, accept):
         one.set_members({2: [address, NOWHERE]}, {2: 0}, ())
         connection = accept()
-        eventually(lambda: (one._links[2].check_state(), one._links[2]._is_in_handshake)[1])
+        eventually(lambda: checked(one._links[2])._is_in_handshake)
         clock.now = 10 * DIAL_PATIENCE_S
         one.tick()
         assert one._links[2]._place.address == address
         connection.close()
-        eventually(lambda: (one._links[2].check_state(), one._links[2]._has_failed)[1])
+        eventually(lambda: checked(one._links[2])._has_failed)
         one.tick()
         assert one._links[2]._place.address == NOWHERE
