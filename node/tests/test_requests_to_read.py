@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from runtime import Runtime, ask, errors, get, put, results
 
+from metastore.node import reads as pending_reads
 from metastore.node.hashes import HASHES_MAX, Hashed
 from metastore.node.raft.messages import (
     Heartbeat,
@@ -221,3 +222,16 @@ def test_a_malformed_hash_is_refused(alone: Runtime) -> None:
     ask(alone, 1, schema.encode_request([(int(schema.Op.HASH), b"x")]), ReadLevel.LOCAL)
     [error] = errors(alone)
     assert error.code == ErrorCode.INVALID
+
+
+def test_reads_beyond_what_may_wait_are_refused(
+    leader: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending_reads, "READS_BYTES_MAX", 2 * len(get()))
+    for number in range(3):
+        ask(leader, number, get())
+    [refused] = errors(leader)
+    assert (refused.request_id, refused.code) == (2, ErrorCode.UNAVAILABLE)
+    assert "slow down" in refused.message
+    ask(leader, 3, get(), ReadLevel.LOCAL)
+    assert [answer.request_id for answer in leader.answers()] == [3]
