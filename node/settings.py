@@ -23,9 +23,9 @@ from metastore.node.settings_values import (
 )
 from metastore.node.settings_values import Member as Member
 from metastore.node.settings_values import parse_cluster_id as parse_cluster_id
+from metastore.transport.limits import CONNECTIONS_MAX
 from metastore.transport.member_ops import Role
 
-CONNECTIONS_MAX = 10_000
 # The election timeout must outlive several lost heartbeats, or one delayed packet costs a leader.
 HEARTBEATS_PER_ELECTION_MIN = 5
 
@@ -264,6 +264,17 @@ class Settings:
     def founders(self) -> tuple[Member, ...]:
         """Of a new cluster; nobody where this node is to join one."""
         return () if self.join else self.members
+
+    @property
+    def own_member(self) -> Member:
+        """This node as it tells the others of itself; once settings_checks has filled it in."""
+        addresses = (
+            self.peer_advertise,
+            self.client_advertise,
+            self.status_advertise,
+            self.snapshot_advertise,
+        )
+        return Member(self.node_id, *addresses, role=self.role)
 
     @property
     def heartbeat_ticks(self) -> int:

@@ -97,7 +97,9 @@ def _with_own_member(settings: Settings, own: Member | None) -> Settings:
     given = {name: getattr(settings, f"{name}_advertise") for name in _PORTS}
     advertised = replace(base, **{name: address for name, address in given.items() if address})
     others = [member for member in settings.members if member.node_id != settings.node_id]
-    members = sorted([*others, advertised], key=lambda member: member.node_id)
+    # As it was listed: every founder has to begin with the same list. What differs from it, the
+    # node tells the cluster when it registers.
+    members = sorted([*others, own or advertised], key=lambda member: member.node_id)
     told: dict[str, Any] = {f"{name}_advertise": getattr(advertised, name) for name in _PORTS}
     return replace(settings, members=tuple(members), **told)
 
@@ -123,13 +125,13 @@ def _check_reachable(settings: Settings, origins: Origins) -> None:
     """Port 0 or a wildcard can be bound but not reached: others would wait for it for ever."""
     if len(settings.members) == 1 and not settings.join:
         return
-    for member in settings.members:
-        for name, address in zip(_PORTS, member.addresses, strict=True):
-            if _is_reachable(address):
-                continue
-            if settings.join and member.node_id == settings.node_id:
-                expected = "an address that others can connect to, with a host and a port"
+    for name, address in zip(_PORTS, settings.own_member.addresses, strict=True):
+        if f"{name}_advertise" in origins or settings.join:
+            expected = "an address that others can connect to, with a host and a port"
+            if not _is_reachable(address):
                 raise _invalid(origins, f"{name}_advertise", address, expected)
+    for member in settings.members:
+        if not all(map(_is_reachable, member.addresses)):
             expected = "addresses with a host and a port to connect to"
             raise _invalid(origins, "members", str(member), expected)
 

@@ -66,7 +66,11 @@ class _NotNow:
     is_foreign: bool = False
 
 
-Outcome: TypeAlias = Registered | RefusedForGood | _Elsewhere | _NotNow
+class _Itself:
+    """This node listens there, and knows no more than that nobody has let it in."""
+
+
+Outcome: TypeAlias = Registered | RefusedForGood | _Elsewhere | _NotNow | _Itself
 
 
 class _Stopped(Exception):
@@ -148,7 +152,7 @@ class Registrar:
     def _round(self, patience_s: float) -> Registered | RefusedForGood | str:
         """Asks everybody once, going where the answers point to; at last, why nobody helped."""
         waiting = deque(self._candidates())
-        asked: dict[str, _Elsewhere | _NotNow] = {}
+        asked: dict[str, _Elsewhere | _NotNow | _Itself] = {}
         while waiting and len(asked) < ADDRESSES_MAX:
             address = waiting.popleft()
             if address in asked:
@@ -159,10 +163,11 @@ class Registrar:
             asked[address] = outcome
             if isinstance(outcome, _Elsewhere) and outcome.address:
                 waiting.appendleft(outcome.address)
-        reasons = _summary({address: outcome.reason for address, outcome in asked.items()})
+        others = {address: o for address, o in asked.items() if not isinstance(o, _Itself)}
+        reasons = _summary({address: outcome.reason for address, outcome in others.items()})
         # One stranger at an address that was ours once is passed over; if there are only strangers,
         # the settings are wrong.
-        if asked and all(isinstance(o, _NotNow) and o.is_foreign for o in asked.values()):
+        if others and all(isinstance(o, _NotNow) and o.is_foreign for o in others.values()):
             return RefusedForGood(JoinRefused(reasons))
         return reasons
 
@@ -200,6 +205,8 @@ class Registrar:
         self._leader_id = welcome.leader_id
         if welcome.leader_id not in (0, welcome.node_id) and welcome.leader_id in self._learned:
             return self._elsewhere(welcome.leader_id)
+        if self._own.node_id == welcome.node_id != welcome.leader_id:
+            return _Itself()
         answer = conversation.request(self._request, DECISION_S_MAX)
         if answer is None:
             return _NotNow("it did not answer the registration")

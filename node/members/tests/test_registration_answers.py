@@ -75,6 +75,20 @@ def test_only_strangers_at_all_addresses_are_a_wrong_setting(node: Any, asking: 
     assert not refusing.joins + other.joins, "a stranger is not told who we are"
 
 
+def test_what_the_node_says_itself_does_not_count_among_strangers(node: Any, asking: Any) -> None:
+    stranger, itself = node(1), node(4)
+    stranger.greeting = failed(ErrorCode.WRONG_CLUSTER, "this is cluster 8")
+    itself.leader_id = 0
+    error = error_of(asking([stranger.address, itself.address]).answer())
+    assert str(error) == f"this is cluster 8 at {stranger.address}"
+    assert not itself.joins
+
+
+def test_a_node_that_leads_registers_with_itself(node: Any, asking: Any) -> None:
+    itself = node(4)
+    assert isinstance(asking([itself.address]).answer(), Registered)
+
+
 def test_a_stranger_at_one_address_is_passed_over(node: Any, asking: Any) -> None:
     stranger, leader = node(1), node(2)
     stranger.greeting = failed(ErrorCode.WRONG_CLUSTER, "this is cluster 8")
