@@ -119,6 +119,17 @@ def test_what_is_told_is_the_advertised_address_or_the_listed_or_the_bound(name:
     assert getattr(bound.members[0], name) == "tcp://127.0.0.1:9"
 
 
+def test_what_a_founder_advertises_does_not_change_the_list_that_all_founders_share() -> None:
+    settings = flags(*listed(*MEMBERS), "--peer-advertise", "tcp://db.example:9")
+    assert [str(member) for member in settings.founders] == MEMBERS
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_a_founder_advertises_addresses_that_others_can_reach(name: str) -> None:
+    error = refusal(*listed(*MEMBERS), f"--{name}-advertise", "tcp://*:9")
+    assert error.key == f"{name}_advertise"
+
+
 def test_with_keys_any_address_may_be_bound() -> None:
     settings = flags(*KEYS, "--peer-bind", "tcp://*:7001")
     assert (settings.key_file, settings.access_file) == (Path("node.key"), Path("access.toml"))
