@@ -78,6 +78,8 @@ class ClientServer:
             send_max=limits.CLIENT_SEND_QUEUE_MAX,
             receive_max=limits.CLIENT_RECEIVE_QUEUE_MAX,
             curve=curve,
+            # A client's ids are easily guessed: one could have another's answers.
+            takes_over=False,
         )
 
     def pollables(self) -> list[Socket]:

@@ -83,9 +83,11 @@ def open_router(
     send_max: int,
     receive_max: int,
     curve: CurveServer | None = None,
+    takes_over: bool = True,
 ) -> tuple[Socket, str]:
     """A listening ROUTER and the address it really has; close_router closes it. With `curve` it
-    takes encrypted connections only. Raises BindFailed."""
+    takes encrypted connections only. `takes_over`: who comes with the id of a connection that is
+    still open gets its place, and what is sent to it. Raises BindFailed."""
     address = resolve_bind_address(bind)
     socket = context.socket(zmq.ROUTER)
     try:
@@ -93,7 +95,7 @@ def open_router(
         # A message for nobody, or for a full queue, raises instead of vanishing (libzmq#2037).
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A restarted peer takes over from its dead connection (libzmq#2892).
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        socket.setsockopt(zmq.ROUTER_HANDOVER, int(takes_over))
         socket.setsockopt(zmq.BACKLOG, limits.LISTEN_BACKLOG)
         socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
         if curve is not None:

@@ -263,3 +263,18 @@ def test_with_keys_a_message_of_no_or_too_many_frames_is_refused_as_ever(
     assert [message.frame.request_id for message in receive(server, eventually)] == [2]
     assert server.counters()["dropped"] == {MALFORMED: 1}
     server.close()
+
+
+def test_nobody_gets_the_answers_of_a_connection_by_coming_with_its_id(
+    server: ClientServer, raw: Any, eventually: Eventually
+) -> None:
+    owner = raw(server.address, routing_id=b"id")
+    owner.send(encode_hello(1))
+    [asked] = receive(server, eventually)
+    thief = raw(server.address, routing_id=b"id")
+    thief.send(encode_hello(2))
+    later = raw(server.address)
+    later.send(encode_hello(3))
+    assert [message.frame for message in receive(server, eventually)] == [Hello(3, 0)]
+    assert server.reply(asked.identity, [encode_results_frame(1, b"secret")])
+    assert decode_node_frame(owner.recv()) == Results(1, b"secret")
