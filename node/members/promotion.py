@@ -35,16 +35,14 @@ class Promotion:
         return match_index >= wanted
 
     def to_promote(self, membership: Membership, alive: Collection[int]) -> list[int]:
-        """Learners that shall vote and can, those with data first: a witness may have to wait for
-        one of them."""
-        joining = [
-            member
+        """Learners that shall vote and have caught up; more than one may have to be tried, for a
+        witness may not vote before there is enough of the others."""
+        return [
+            member.node_id
             for member in membership.members
             if membership.state_of(member) is MemberState.JOINING
             and self.is_caught_up(membership, alive, member.node_id)
         ]
-        joining.sort(key=lambda member: (member.role == Role.WITNESS, member.node_id))
-        return [member.node_id for member in joining]
 
     def successor_or_none(self, membership: Membership, alive: Collection[int]) -> int | None:
         """Whom this leader would hand over to if it had to: the highest priority, then the longest
