@@ -15,13 +15,15 @@ class Writer(threading.Thread):
     """Writes numbered values until told to stop; remembers the newest acknowledged of each key and
     whatever later one may have happened."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, name: str, timeout_s: float) -> None:
         super().__init__(name=name, daemon=True)
         self.client = client
+        self.timeout_s = timeout_s
         self.stopping = threading.Event()
         self.acknowledged: dict[str, int] = {}
         self.attempted: dict[str, int] = {}
         self.number = 0
+        self.failures: list[MetastoreError] = []
 
     def run(self) -> None:
         while not self.stopping.is_set():
@@ -29,10 +31,11 @@ class Writer(threading.Thread):
             key = f"{self.name}/{self.number % KEYS_EACH}"
             self.attempted[key] = self.number
             try:
-                self.client.put(key, str(self.number), timeout_s=2)
-            except OutcomeUnknown:
-                continue
-            except MetastoreError:
+                self.client.put(key, str(self.number), timeout_s=self.timeout_s)
+            except OutcomeUnknown as error:
+                self.failures.append(error)
+            except MetastoreError as error:
+                self.failures.append(error)
                 time.sleep(0.01)  # no leader yet: yield to the nodes that elect one
             else:
                 self.acknowledged[key] = self.number
@@ -64,8 +67,10 @@ class Written:
             )
 
 
-def start_writers(client: Client, name: str, count: int = 4) -> list[Writer]:
-    writers = [Writer(client, f"r{name}w{number}") for number in range(count)]
+def start_writers(
+    client: Client, name: str, count: int = 4, timeout_s: float = 2.0
+) -> list[Writer]:
+    writers = [Writer(client, f"r{name}w{number}", timeout_s) for number in range(count)]
     for writer in writers:
         writer.start()
     return writers

@@ -39,9 +39,14 @@ def eventually(what: str, condition: Callable[[], T | None], deadline_s: float =
     raise AssertionError(f"waited {deadline_s} s in vain: {what}")
 
 
-def ask_status(address: str, method: str = "raft_status", timeout_ms: int = 500) -> dict[str, Any]:
+def ask_status(
+    address: str,
+    method: str = "raft_status",
+    timeout_ms: int = 500,
+    context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
+) -> dict[str, Any]:
     """What any REQ client gets; {} when nobody answers in time."""
-    request = zmq.Context.instance().socket(zmq.REQ)
+    request = (context or zmq.Context.instance()).socket(zmq.REQ)
     request.linger = 0
     try:
         request.connect(address)
@@ -70,25 +75,40 @@ class NodeProcesses:
         self.folder = folder
         self._options = tuple(options)
         self.engine = engine
+        self.founders = list(range(1, count + 1))
+        self.joining: dict[int, Sequence[str]] = {}  # node: its own options, e.g. a role
         self.faults: dict[int, Sequence[str]] = {}
         self.around: dict[int, Sequence[str]] = {}
+        self.hosts: dict[int, str] = {}  # addresses of those that are not on the loopback
+        self.context: zmq.Context[zmq.Socket[bytes]] | None = None  # for clients; None: the usual
         self.data_dirs: dict[int, Path] = {}  # those that are not in the folder
-        # Below the ephemeral range, where an outgoing connection could take one before the node.
-        ports = random_ports(count * len(SOCKETS))
-        self.ports = {
-            node_id: dict(zip(SOCKETS, ports[(node_id - 1) * 4 : node_id * 4], strict=True))
-            for node_id in range(1, count + 1)
-        }
+        self.ports: dict[int, dict[str, int]] = {}
+        self.give_ports(*self.founders)
         self.peer_port_seen_by: dict[tuple[int, int], int] = {}
         self.client_port_shown: dict[int, int] = {}  # to clients, by node: those of links
         self.pids: dict[int, int] = {}
+
+    def give_ports(self, *node_ids: int) -> None:
+        """New ones, also to nodes that had some: they have moved when they are started again."""
+        # Below the ephemeral range, where an outgoing connection could take one before the node.
+        ports = iter(random_ports(len(node_ids) * len(SOCKETS)))
+        for node_id in node_ids:
+            self.ports[node_id] = {name: next(ports) for name in SOCKETS}
+
+    def join(self, node_id: int, *options: str) -> None:
+        """Starts a node that is no founder: it asks the others to let it in."""
+        if node_id not in self.ports:
+            self.give_ports(node_id)
+        self.joining[node_id] = options
+        self.start(node_id)
 
     @property
     def node_ids(self) -> list[int]:
         return sorted(self.ports)
 
     def address(self, node_id: int, name: str) -> str:
-        return f"tcp://{LOOPBACK}:{self.ports[node_id][name]}"
+        host = self.hosts.get(node_id, LOOPBACK)
+        return f"tcp://{host}:{self.ports[node_id][name]}"
 
     @property
     def endpoints(self) -> list[str]:
@@ -106,7 +126,7 @@ class NodeProcesses:
         return self.data_dirs.get(node_id, self.folder / f"node-{node_id}")
 
     def client(self, **options: Any) -> Client:
-        return Client(self.endpoints, **options)
+        return Client(self.endpoints, context=self.context, **options)
 
     def command(self, node_id: int) -> list[str]:
         command = [*self.around.get(node_id, ()), sys.executable]
@@ -118,10 +138,17 @@ class NodeProcesses:
         command += ["--data-dir", str(self.data_dir(node_id)), "--cluster-id", self.folder.name]
         for name in SOCKETS:
             command += [f"--{name}-bind", self.address(node_id, name)]
-        for other in self.node_ids:
-            peer = self.peer_port_seen_by.get((node_id, other), self.ports[other]["peer"])
-            rest = [self.shown(other, name) for name in SOCKETS[1:]]
-            command += ["--member", f"{other}=" + ",".join([f"tcp://{LOOPBACK}:{peer}", *rest])]
+        for (here, other), port in self.peer_port_seen_by.items():
+            if here == node_id:
+                command += ["--dial", f"{other}=tcp://{LOOPBACK}:{port}"]
+        if node_id in self.client_port_shown:
+            command += ["--client-advertise", self.shown(node_id, "client")]
+        if node_id in self.joining:
+            command += ["--join", ",".join(self.shown(n, "client") for n in self.others(node_id))]
+            return [*command, *self.joining[node_id], *self._options]
+        for other in self.founders:
+            places = [self.shown(other, name) for name in SOCKETS]
+            command += ["--member", f"{other}=" + ",".join(places)]
         return [*command, *self._options]
 
     def start(self, *node_ids: int) -> None:
@@ -208,7 +235,7 @@ class NodeProcesses:
             self.wait_gone(node_id)
 
     def status(self, node_id: int) -> dict[str, Any]:
-        return ask_status(self.address(node_id, "status"))
+        return ask_status(self.address(node_id, "status"), context=self.context)
 
     def leader(self, among: Sequence[int] = ()) -> int:
         """The node that all of `among` (default: all) follow, and that says itself that it

@@ -18,12 +18,14 @@ Hash = tuple[int, int, int]  # revision, checksum, compacted revision
 
 def details(cluster: NodeProcesses, node_id: int) -> dict[str, Any]:
     """The whole status of a node; {} while it does not answer."""
-    return ask_status(cluster.address(node_id, "status"), "status")
+    address = cluster.address(node_id, "status")
+    return ask_status(address, "status", context=cluster.context)
 
 
 def at_node(cluster: NodeProcesses, node_id: int, **options: Any) -> Client:
     """A client that talks to this node only."""
-    return Client(cluster.address(node_id, "client"), is_pinned=True, **options)
+    address = cluster.address(node_id, "client")
+    return Client(address, is_pinned=True, context=cluster.context, **options)
 
 
 def hash_at(cluster: NodeProcesses, node_id: int, revision: int = 0) -> Hash | None:

@@ -3,19 +3,27 @@
 The only place that knows how every part is made. The loop gets them as one record (parts.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from typing import Any
 
 import zmq
 
 from metastore.engines.contract import RaftLog, Store
+from metastore.node.access.gate import Gate, GateLimits
+from metastore.node.answers import Answers
 from metastore.node.backups import Backups
 from metastore.node.disk import DiskThread
 from metastore.node.effects import Effects
-from metastore.node.identity import Identity
+from metastore.node.following import Following
+from metastore.node.identity import Identity, NotYetJoined
 from metastore.node.logs import core_tracer
 from metastore.node.lost_tail import LostTail
+from metastore.node.members.keeper import MembersKeeper
+from metastore.node.members.records import MemberRecord
+from metastore.node.members.registration import Registrar
+from metastore.node.members.roster import Roster
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.parts import Parts
 from metastore.node.proposals import PendingProposals
@@ -25,60 +33,113 @@ from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import Recovered, recover
 from metastore.node.requests import Desk
-from metastore.node.settings import Settings
+from metastore.node.security import NodeSecurity
+from metastore.node.settings import Member, Settings
 from metastore.node.snapshots import SnapshotKeeper
-from metastore.node.sockets import Sockets, bind_sockets
+from metastore.node.sockets import Sockets, ThreadDied, bind_sockets
 from metastore.node.status import StatusBoard
 from metastore.node.upkeep import make_upkeep
 from metastore.node.wake import WakeQueue
+from metastore.node.watching import Watching
+from metastore.transport import schema
+from metastore.transport.limits import REQUESTS_IN_FLIGHT_MAX
+from metastore.transport.member_ops import Role
 
 APPEND_BYTES_MAX = 1 << 20
 COMMITTED_BYTES_MAX = 1 << 20  # applied at once; see effects.APPLIED_BYTES_PER_TURN
 UNCOMMITTED_BYTES_MAX = 256 << 20
 INFLIGHT_COUNT_MAX = 256
 INFLIGHT_BYTES_MAX = 64 << 20
+WITNESS_FOLDER = "for-witnesses"  # under the data directory: snapshots without data
 
 
 def assemble(
-    settings: Settings, identity: Identity, store: Store, raft_log: RaftLog, logger: Any
+    settings: Settings,
+    identity: Identity,
+    store: Store,
+    raft_log: RaftLog,
+    security: NodeSecurity | None,
+    logger: Any,
 ) -> Parts:
-    """Raises BindFailed, StorageDamaged or StorageFailed."""
-    found = recover(raft_log, store, [member.node_id for member in settings.members])
+    """Raises BindFailed, NotYetJoined, StorageDamaged or StorageFailed."""
+    founders = None if identity.joined else [to_record(member) for member in settings.founders]
+    found = recover(raft_log, store, founders)
+    if identity.joined and not found.membership.members and not settings.join:
+        raise NotYetJoined(settings.data_dir)
     for warning in found.warnings:
         logger.warning("recovered", what=warning)
     core = _make_core(settings, found, logger)
     inbox: WakeQueue[Any] = WakeQueue()
-    board = StatusBoard(settings, identity.incarnation)
+    board = StatusBoard(settings, identity)
     store.set_raft_node(board)
     snapshots = _make_snapshots(settings, found, store, inbox)
     context: zmq.Context[Any] = zmq.Context()
-    sockets = bind_sockets(settings, identity, context, inbox, board, snapshots.prepare)
+    sockets = bind_sockets(settings, identity, context, inbox, board, snapshots.prepare, security)
     disk = _make_disk(settings, raft_log, inbox)
-    pending, reads, replies = PendingProposals(), PendingReads(), Replies()
-    desk = Desk(core, store, settings, pending, reads, replies, lambda: disk.outstanding, inbox.put)
+    pending, reads, outbox = PendingProposals(), PendingReads(), Outbox()
+    answers = Answers(core, replies := Replies())
+    roster = Roster(
+        settings.node_id,
+        found.membership,
+        [to_record(member) for member in settings.members],
+        dict(settings.dial),
+    )
+    following = Following(roster, sockets, outbox, snapshots, board.show_members)
+    members = MembersKeeper(
+        core,
+        settings.node_id,
+        settings.cluster_id,
+        found.membership,
+        answer=answers.answer,
+        refuse=answers.refuse,
+        on_change=following.follow,
+        election_timeout_ticks=settings.election_timeout_ticks,
+    )
+    desk = Desk(
+        core, store, settings.cluster_id, pending, reads, replies, answers, members, roster,
+        lambda: disk.outstanding, inbox.put,
+    )  # fmt: skip
     upkeep = make_upkeep(settings, core, store, desk, sockets.clients.reply)
+
+    def on_installed(encoded: bytes) -> None:
+        members.on_installed(encoded)
+        upkeep.on_installed()
+
     effects = Effects(
         core,
         store,
         found.mirror,
         disk,
         snapshots,
-        outbox := Outbox(),
+        outbox,
         pending=pending,
         reads=reads,
-        answer=desk.answer,
-        refuse=desk.refuse_not_leader,
-        send_snapshot=_snapshot_sending(settings, snapshots, sockets),
+        answer=answers.answer,
+        refuse=answers.refuse_not_leader,
+        on_configuration=members.on_entry,
+        send_snapshot=_snapshot_sending(roster, snapshots, sockets),
         on_applied=upkeep.on_applied,
-        on_installed=upkeep.on_installed,
+        on_installed=on_installed,
+        is_witness=lambda: roster.is_witness,
         committed_once=found.committed_once,
     )
+    gate = _make_gate(settings, store, replies, upkeep.watching, security, logger)
+    following.follow(found.membership)
     return Parts(
         settings, core, store, found.mirror, raft_log, disk, effects, desk, upkeep, snapshots,
         pending, reads, outbox, replies, inbox, sockets, board, context, logger,
         LostTail(core, found.committed_once),
         Backups(store, snapshots.save_now, replies.add, inbox.put, tick_ms=settings.tick_ms),
+        members, following,
+        _make_registrar(settings, identity, roster, sockets, context, inbox, security),
+        gate, security, answers, gate.answering(sockets.clients.reply),
     )  # fmt: skip
+
+
+def to_record(member: Member) -> MemberRecord:
+    """Of a member as settings name it."""
+    addresses = (member.peer, member.client, member.status, member.snapshot)
+    return MemberRecord(member.node_id, member.role, *addresses)
 
 
 def _make_disk(settings: Settings, raft_log: RaftLog, inbox: WakeQueue[Any]) -> DiskThread:
@@ -101,21 +162,74 @@ def _make_snapshots(
         bytes_max=settings.snapshot_bytes,
         trailing_entries=settings.snapshot_trailing_entries,
         node_id=settings.node_id,
+        witness_folder=settings.data_dir / WITNESS_FOLDER,
     )
 
 
 def _snapshot_sending(
-    settings: Settings, snapshots: SnapshotKeeper, sockets: Sockets
+    roster: Roster, snapshots: SnapshotKeeper, sockets: Sockets
 ) -> Callable[[InstallSnapshot], None]:
-    addresses = {member.node_id: member.snapshot for member in settings.members}
-
     def send(message: InstallSnapshot) -> None:
-        snapshots.send(message, addresses.get(message.to), sockets.sender)
+        address = roster.snapshot_address_or_none(message.to)
+        snapshots.send(message, address, sockets.sender)
 
     return send
 
 
+def _make_registrar(
+    settings: Settings,
+    identity: Identity,
+    roster: Roster,
+    sockets: Sockets,
+    context: zmq.Context[Any],
+    inbox: WakeQueue[Any],
+    security: NodeSecurity | None,
+) -> Registrar:
+    own = replace(to_record(settings.own_member), directory_id=identity.directory_id)
+    return Registrar(
+        context,
+        settings.cluster_id,
+        own,
+        # Itself last: a node that leads, or is alone, tells itself.
+        lambda: [*settings.join, *roster.client_addresses(), sockets.clients.address],
+        inbox.put,
+        lambda error: inbox.put(ThreadDied("registration", error)),
+        curves=None if security is None else security.curves,
+    )
+
+
+def _make_gate(
+    settings: Settings,
+    store: Store,
+    replies: Replies,
+    watching: Watching,
+    security: NodeSecurity | None,
+    logger: Any,
+) -> Gate:
+    return Gate(
+        None if security is None else security.access,
+        lambda lease: _keys_of_lease(store, lease),
+        GateLimits(
+            connections_max=settings.connections_max,
+            requests_in_flight_max=REQUESTS_IN_FLIGHT_MAX,
+            tick_ms=settings.tick_ms,
+        ),
+        answer=replies.add,
+        has_watches=watching.has_watches,
+        logger=logger,
+    )
+
+
+def _keys_of_lease(store: Store, lease: int) -> Sequence[bytes]:
+    request = schema.encode_request([(schema.Op.LEASE_TIME_TO_LIVE, lease, True)])
+    (result,) = schema.decode_results(store.read(request))
+    keys: Sequence[bytes] = result[4]
+    return keys
+
+
 def _make_core(settings: Settings, found: Recovered, logger: Any) -> RaftCore:
+    own = found.membership.get(settings.node_id)
+    is_witness = (own.role if own is not None else settings.role) == Role.WITNESS
     return RaftCore(
         RaftConfig(
             id=settings.node_id,
@@ -132,6 +246,7 @@ def _make_core(settings: Settings, found: Recovered, logger: Any) -> RaftCore:
             max_inflight_bytes=INFLIGHT_BYTES_MAX,
             disable_proposal_forwarding=True,
             step_down_on_removal=True,
+            never_campaigns=is_witness,
             tracer=core_tracer(logger, settings.log_level),
         )
     )

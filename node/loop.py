@@ -19,10 +19,14 @@ from metastore.node.disk import DiskFailed, Durable
 from metastore.node.exit_codes import ExitCode
 from metastore.node.hashes import Hashed
 from metastore.node.identity import Identity
+from metastore.node.identity_errors import RemovedFromCluster
+from metastore.node.members.joining import Registered
+from metastore.node.members.registration import RefusedForGood
 from metastore.node.parts import Parts
 from metastore.node.raft.errors import RaftError
 from metastore.node.raft.messages import InstallSnapshot
 from metastore.node.raft.model import NO_NODE, Role
+from metastore.node.security import NodeSecurity
 from metastore.node.settings import Settings
 from metastore.node.snapshots import Received, Saved, Sent
 from metastore.node.sockets import ThreadDied
@@ -50,12 +54,14 @@ class NodeLoop:
         identity: Identity,
         store: Store,
         raft_log: RaftLog,
+        security: NodeSecurity | None,
         logger: Any,
     ) -> None:
         self._settings = settings
         self._identity = identity
         self._store = store
         self._raft_log = raft_log
+        self._security = security
         self._log = logger
         self._parts: Parts | None = None
         self._tick_s = settings.tick_ms / 1000
@@ -69,7 +75,12 @@ class NodeLoop:
     def open(self) -> None:
         """Raises BindFailed, StorageDamaged or StorageFailed; nothing is left open then."""
         self._parts = assemble(
-            self._settings, self._identity, self._store, self._raft_log, self._log
+            self._settings,
+            self._identity,
+            self._store,
+            self._raft_log,
+            self._security,
+            self._log,
         )
 
     def request_stop(self) -> None:
@@ -84,6 +95,7 @@ class NodeLoop:
         if parts is None:
             raise RuntimeError("open() comes before run()")
         parts.start()
+        parts.registrar.ask()
         if parts.is_sole_voter():
             # There is nobody to wait for: without this a lone node is away a timeout longer.
             parts.core.campaign()
@@ -112,16 +124,20 @@ class NodeLoop:
             # After the requests: a renewal that has arrived in time saves its lease.
             parts.upkeep.on_tick()
             parts.backups.tick()
+            parts.members.on_tick()
+            parts.gate.tick()
         has_more = parts.effects.carry_out_some()
         self._watch_leadership(parts)
         parts.desk.serve_reads()
         if not parts.outbox.has_entries:  # else the peers' disks come first
-            parts.replies.flush(parts.sockets.clients.reply)
+            parts.replies.flush(parts.reply)
         for node_id in parts.outbox.flush(parts.sockets.peers):
             parts.core.report_unreachable(node_id)
-        parts.replies.flush(parts.sockets.clients.reply)
+        parts.replies.flush(parts.reply)
         self._has_more = parts.upkeep.turn(is_idle=not taken and not has_more) or has_more
         parts.publish_if_changed()
+        if parts.members.was_removed:
+            raise RemovedFromCluster(self._settings.node_id)
         self._stop_if_due(parts)
 
     def _tick_if_due(self, parts: Parts) -> bool:
@@ -139,6 +155,9 @@ class NodeLoop:
         for _ in range(ticks):
             parts.lost_tail.tick()
             parts.desk.tick += 1
+            parts.watch_for_exclusion()
+        parts.sockets.peers.tick()
+        parts.reload_access()
         parts.desk.expire_reads()
         parts.publish()
         return True
@@ -167,6 +186,10 @@ class NodeLoop:
                 parts.snapshots.maybe_save()
             case Received():
                 self._on_received(parts, item)
+            case Registered(members):
+                parts.following.hear(members)
+            case RefusedForGood(error):
+                raise error
             case Hashed():
                 parts.desk.on_hashed(item)
             case Done():
@@ -198,6 +221,7 @@ class NodeLoop:
     def _take_peers(self, parts: Parts) -> int:
         payloads = parts.sockets.peers.drain(PEER_BUDGET)
         for sender, payload in payloads:
+            parts.members.heard(sender)
             try:
                 messages = decode_messages(payload, sender)
             except MalformedMessage as error:
@@ -223,7 +247,10 @@ class NodeLoop:
 
     def _take_clients(self, parts: Parts) -> int:
         messages = parts.sockets.clients.drain(CLIENT_BUDGET)
-        for identity, frame in messages:
+        refuses = parts.gate.refuses
+        for identity, frame, user in messages:
+            if refuses(identity, frame, user):
+                continue
             if isinstance(frame, Request):
                 parts.desk.request(identity, frame)
             elif isinstance(frame, Hello):
@@ -264,8 +291,8 @@ class NodeLoop:
         try:
             parts.desk.give_up("the node stopped before the outcome was known")
             unread = [request.waiter for request in parts.reads.take_all()]
-            parts.desk.refuse(unread, ErrorCode.UNAVAILABLE, STOPPING)
-            parts.replies.flush(parts.sockets.clients.reply)
+            parts.answers.refuse(unread, ErrorCode.UNAVAILABLE, STOPPING)
+            parts.replies.flush(parts.reply)
             parts.upkeep.watching.close(STOPPING)
         finally:
             parts.close(DISK_CLOSE_S)

@@ -9,10 +9,15 @@ from typing import Any
 import zmq
 
 from metastore.engines.contract import RaftLog, RaftStatus, Store
+from metastore.node.access.gate import Gate
+from metastore.node.answers import Answers
 from metastore.node.backups import Backups
 from metastore.node.disk import DiskThread
 from metastore.node.effects import Effects
+from metastore.node.following import Following
 from metastore.node.lost_tail import LostTail
+from metastore.node.members.keeper import MembersKeeper
+from metastore.node.members.registration import Registrar
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.model import NO_NODE
@@ -20,6 +25,7 @@ from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import LogMirror
 from metastore.node.requests import Desk
+from metastore.node.security import NodeSecurity
 from metastore.node.settings import Settings
 from metastore.node.snapshots import SnapshotKeeper
 from metastore.node.sockets import Sockets
@@ -27,6 +33,9 @@ from metastore.node.status import StatusBoard
 from metastore.node.status_details import details_of
 from metastore.node.upkeep import Upkeep
 from metastore.node.wake import WakeQueue
+from metastore.node.watch_clients import Reply
+
+LEADERLESS_TIMEOUTS = 2  # election timeouts without a leader before a refused node asks why
 
 
 @dataclass(slots=True)
@@ -54,7 +63,15 @@ class Parts:
     logger: Any
     lost_tail: LostTail
     backups: Backups
+    members: MembersKeeper
+    following: Following
+    registrar: Registrar
+    gate: Gate
+    security: NodeSecurity | None
+    answers: Answers
+    reply: Reply  # to a client's connection, counted by the gate
     malformed: dict[int, int] = field(default_factory=dict)  # refused messages by peer
+    leaderless_ticks: int = 0
     lag_s_max: float = 0.0  # the longest turn of the loop, or delay of one, since the start
 
     def start(self) -> None:
@@ -68,13 +85,33 @@ class Parts:
         """The voter with the longest acknowledged log that was heard lately; NO_NODE without
         one."""
         status = self.core.status()
-        voters = status.configuration.all_voters
+        voters = status.configuration.all_voters - self.following.roster.witness_ids
         candidates = [
             (progress.match_index, -node_id)
             for node_id, progress in status.progress.items()
             if node_id != self.settings.node_id and node_id in voters and progress.recently_active
         ]
         return -max(candidates)[1] if candidates else NO_NODE
+
+    def watch_for_exclusion(self) -> None:
+        """Once a tick. Who hears no leader and is refused by others may have been removed, or have
+        lost its data without noticing: the cluster itself must say so, since one peer's view may be
+        old."""
+        self.leaderless_ticks = 0 if self.core.leader_id else self.leaderless_ticks + 1
+        patience = LEADERLESS_TIMEOUTS * self.settings.election_timeout_ticks
+        if self.leaderless_ticks >= patience and self.sockets.peers.final_refusals():
+            self.leaderless_ticks = 0
+            self.registrar.ask()
+
+    def reload_access(self) -> None:
+        """Once a tick: the file of keys may have changed."""
+        security = self.security
+        if security is None or not security.access.reload_if_changed():
+            return
+        self.sockets.peers.set_server_keys(security.server_keys())
+        self.sockets.sender.set_server_keys(security.server_keys())
+        self.sockets.receiver.keys_changed()
+        self.upkeep.watching.cancel_denied(self.gate.why_not_watch)
 
     def count_malformed(self, sender: int, reason: str) -> None:
         """Counts a peer's message that no node of this version sends; logs the first of each
@@ -106,6 +143,7 @@ class Parts:
     def close(self, disk_close_s: float) -> None:
         """Bounded: a disk that hangs is left behind (the process ends anyway), sockets do not
         linger."""
+        self.registrar.close()
         finished = self.disk.close(disk_close_s)
         self.sockets.close()
         if finished:  # else the log, or the database that it shares with the store, is in use

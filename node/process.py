@@ -7,6 +7,7 @@ is retried here, that is the supervisor's trade.
 
 import faulthandler
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -18,19 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 from metastore.engines.contract import RaftLog, StorageDamaged, StorageFailed, Store
 from metastore.node import garbage, logs
+from metastore.node.access.file import AccessInvalid
 from metastore.node.exit_codes import ExitCode
-from metastore.node.identity import (
-    DataDirectory,
+from metastore.node.identity import DataDirectory, open_data_directory
+from metastore.node.identity_errors import (
     DataDirectoryForeign,
     DataDirectoryLocked,
     DataDirectoryUnusable,
     DataDirectoryWiped,
-    open_data_directory,
+    JoinRefused,
+    LostData,
+    RemovedFromCluster,
 )
 from metastore.node.raft.model import LogLost, RaftFailed
+from metastore.node.security import NodeSecurity, read_security
 from metastore.node.settings import Settings, SettingsInvalid
 from metastore.node.settings_sources import load
-from metastore.transport.errors import BadAddress, BindFailed, InvariantViolated
+from metastore.transport.errors import BadAddress, BindFailed, InvariantViolated, KeyFileInvalid
 
 if TYPE_CHECKING:
     from metastore.node.loop import NodeLoop
@@ -39,9 +44,14 @@ INSTALL_HINT = "pip install metastore-raft[rocksdb]"
 
 # Sorted by what a person must do; see ExitCode. An OSError at this height is a disk's.
 _EXITS: tuple[tuple[tuple[type[BaseException], ...], ExitCode, str], ...] = (
-    ((SettingsInvalid, BadAddress), ExitCode.CONFIGURATION, "bad setting"),
+    (
+        (SettingsInvalid, BadAddress, KeyFileInvalid, AccessInvalid, JoinRefused),
+        ExitCode.CONFIGURATION,
+        "bad setting",
+    ),
     ((BindFailed,), ExitCode.NETWORK, "network"),
-    ((DataDirectoryForeign, DataDirectoryLocked), ExitCode.IDENTITY, "identity"),
+    ((DataDirectoryForeign, DataDirectoryLocked, LostData), ExitCode.IDENTITY, "identity"),
+    ((RemovedFromCluster,), ExitCode.REMOVED, "members"),
     ((LogLost,), ExitCode.STORAGE, "storage"),
     ((RaftFailed, InvariantViolated), ExitCode.INVARIANT, "invariant broken, a defect"),
     (
@@ -81,14 +91,20 @@ def _run(settings: Settings) -> ExitCode:
     logs.configure(settings.log_level, settings.log_format)
     logger = logs.get_logger(node_id=settings.node_id)
     _check_engine(settings)
+    security = read_security(settings)
+    _allow_many_connections()
     with ExitStack() as stack:
         directory = open_data_directory(
-            settings.data_dir, settings.cluster_id, settings.node_id, settings.engine
+            settings.data_dir,
+            settings.cluster_id,
+            settings.node_id,
+            settings.engine,
+            joins=bool(settings.join),
         )
         stack.callback(directory.close)
         garbage.rest_while_loading()
         store, raft_log = _open_engine(settings, directory)
-        loop = _make_loop(settings, directory, store, raft_log, logger)
+        loop = _make_loop(settings, directory, store, raft_log, security, logger)
         signals = stack.enter_context(StopSignals(loop.request_stop))
         loop.open()
         directory.note_log()
@@ -155,11 +171,23 @@ def _open_rocksdb(settings: Settings, directory: DataDirectory) -> tuple[Store, 
 
 
 def _make_loop(
-    settings: Settings, directory: DataDirectory, store: Store, raft_log: RaftLog, logger: Any
+    settings: Settings,
+    directory: DataDirectory,
+    store: Store,
+    raft_log: RaftLog,
+    security: NodeSecurity | None,
+    logger: Any,
 ) -> "NodeLoop":
     from metastore.node.loop import NodeLoop
 
-    return NodeLoop(settings, directory.identity, store, raft_log, logger)
+    return NodeLoop(settings, directory.identity, store, raft_log, security, logger)
+
+
+def _allow_many_connections() -> None:
+    """Every connection costs a descriptor; a socket that may accept no more would spin."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class StopSignals:

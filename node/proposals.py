@@ -7,7 +7,8 @@ entry.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from metastore.transport.schema import Op
+from metastore.transport.member_ops import MEMBER_OPERATIONS, members
+from metastore.transport.schema import Op, encode_request
 
 # One entry's data: small enough that an append of one entry stays well below a peer message.
 ENTRY_BYTES_MAX = 1 << 20
@@ -26,7 +27,11 @@ _PLAIN_READS = frozenset(
         ),
     )
 )
-_MAYBE_READS = _PLAIN_READS | {int(Op.TXN)}  # a transaction reads if all of its operations do
+# A transaction reads if all of its operations do; what is about the members is not for the log as
+# it is, and so has to be told from the writes here.
+_MAYBE_READS = _PLAIN_READS | {int(Op.TXN)} | MEMBER_OPERATIONS
+
+_MEMBER_LIST = encode_request([members()])
 
 Waiter: TypeAlias = tuple[bytes, int]
 """(identity of the client's connection, its request id)"""
@@ -69,6 +74,15 @@ def may_be_read(request: bytes) -> bool:
 def is_one_plain_read(request: bytes) -> bool:
     """Of one that may be a read: whether the code that was seen is all there is to see."""
     return request[0] == ONE_OPERATION and request[2] in _PLAIN_READS
+
+
+def is_about_members(request: bytes) -> bool:
+    """Of one that may be a read: whether it is for the keeper of the members."""
+    return request[0] == ONE_OPERATION and request[2] in MEMBER_OPERATIONS
+
+
+def is_member_list(request: bytes) -> bool:
+    return request == _MEMBER_LIST
 
 
 class PendingProposals:

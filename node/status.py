@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metastore.engines.contract import RaftStatus
+from metastore.node.identity import Identity
 from metastore.node.settings import Settings
+from metastore.transport.member_ops import MemberInfo
 from metastore.transport.status import UnknownMethod
 
 LATENCIES_KEPT = 1024
@@ -104,25 +106,31 @@ class StatusBoard:
     """The RaftNode of the store (engines.contract) and the answers of the status socket."""
 
     def __init__(
-        self, settings: Settings, incarnation: int, clock: Callable[[], float] = time.monotonic
+        self, settings: Settings, identity: Identity, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
         self._started_s = clock()
         self._quota_bytes = settings.quota_bytes
         first = RaftStatus(settings.node_id, 0, 0, "follower", 0, 0)
         self._published = _Published(first, Details())
+        self._members: list[dict[str, Any]] = []
         self._fixed: dict[str, Any] = {
             "version": distribution_version(),
             "cluster_id": settings.cluster_id,
-            "incarnation": incarnation,
+            "directory_id": identity.directory_id,
+            "incarnation": identity.incarnation,
             "engine": settings.engine,
             "durability": settings.sync,
-            "members": [asdict(member) for member in settings.members],
+            "encrypted": settings.key_file is not None,
         }
 
     def publish(self, raft: RaftStatus, details: Details | None = None) -> None:
         """Replaces the record; without details the last ones stay. Only the loop calls this."""
         self._published = _Published(raft, details or self._published.details)
+
+    def show_members(self, members: Sequence[MemberInfo]) -> None:
+        """The record of the members changed. Only the loop calls this."""
+        self._members = [member._asdict() for member in members]
 
     def answer(self, method: str) -> dict[str, Any]:
         """The answer to a status request. Raises UnknownMethod, which the socket answers."""
@@ -151,6 +159,7 @@ class StatusBoard:
         return {
             **published.raft.as_dict(),
             **self._fixed,
+            "members": self._members,
             "uptime_s": round(self._clock() - self._started_s, 3),
             "configuration": {
                 "voters": list(details.voters),

@@ -61,6 +61,8 @@ def _alarms(parts: Parts) -> list[str]:
     ]
     for alarm in parts.store.alarms:
         alarms.insert(0, _STORE_ALARMS.get(alarm, f"alarm {alarm}"))
+    if parts.security is not None and parts.security.access.problem:
+        alarms.insert(0, parts.security.access.problem)
     if parts.lost_tail.is_missing:
         alarms.insert(
             0,
@@ -86,6 +88,9 @@ def _counters(parts: Parts) -> dict[str, int]:
     _flatten("snapshots", parts.sockets.receiver.counters(), counters)
     _flatten("watches", parts.upkeep.watching.counters(), counters)
     _flatten("clients", parts.sockets.clients.counters(), counters)
+    _flatten("access", parts.gate.counters(), counters)
+    if parts.sockets.door is not None:
+        _flatten("keys", parts.sockets.door.counters(), counters)
     return counters
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import zmq
 
-from metastore.transport.security import CurveClient, CurveServer, Keys
+from metastore.transport.security import CurveClient, CurveServer, Keys, Watch
 from metastore.transport.sockets import Socket
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -23,9 +23,10 @@ class PeerSecurity(NamedTuple):
     keys: Keys
     server_keys: Sequence[str]
     is_allowed: Callable[[str], bool]
+    watch: Watch | None = None  # of handshakes that fail before a key is shown
 
     def as_server(self, domain: str) -> CurveServer:
-        return CurveServer(self.keys, domain)
+        return CurveServer(self.keys, domain, self.watch)
 
     def as_client(self, server_key: str) -> CurveClient:
         return CurveClient(self.keys, server_key)

@@ -12,10 +12,13 @@ from founding import founders
 
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
+from metastore.node.answers import Answers
 from metastore.node.disk import Append, Compact, Durable
 from metastore.node.effects import Effects
 from metastore.node.hashes import Hashed
+from metastore.node.members.keeper import MembersKeeper
 from metastore.node.members.records import Membership
+from metastore.node.members.roster import Roster
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
 from metastore.node.raft.config import RaftConfig
@@ -27,7 +30,7 @@ from metastore.node.raft.messages import (
     RequestVoteReply,
     StorageAppend,
 )
-from metastore.node.raft.model import ConfigurationChange, Entry, Role
+from metastore.node.raft.model import Role
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
 from metastore.node.recovery import Recovered, recover
@@ -105,8 +108,7 @@ class Runtime:
         self.store = MemoryStore(folder / "snapshots", node_id=1)
         self.log = WriteAheadLog(folder / "wal")
         found = recover(self.log, self.store, None if voters is None else founders(voters))
-        self.mirror, self.membership = found.mirror, found.membership
-        self.committed_once = found.committed_once
+        self.mirror, self.committed_once = found.mirror, found.committed_once
         self.core, self.disk = _make_core(settings.node_id, found), Disk(self.log)
         self.reports: Queue[Saved | Sent | Received] = Queue()
         self.snapshots = SnapshotKeeper(
@@ -122,18 +124,40 @@ class Runtime:
         self.reads, self.replies = PendingReads(), Replies()
         self.snapshots_asked: list[InstallSnapshot] = []
         self.hashed: Queue[Hashed] = Queue()
+        self.said = Answers(self.core, self.replies)
+        self.roster = Roster(settings.node_id, found.membership, (), {})
+        self.members = self._make_keeper(settings, found.membership)
         self.desk = self._make_desk(settings)
         self.happened: list[str] = []  # "applied" and "installed", in order
         self.effects = self._make_effects(is_witness)
+
+    def _make_keeper(self, settings: Settings, membership: Membership) -> MembersKeeper:
+        return MembersKeeper(
+            self.core,
+            settings.node_id,
+            settings.cluster_id,
+            membership,
+            answer=self.said.answer,
+            refuse=self.said.refuse,
+            on_change=self._on_change,
+            election_timeout_ticks=ELECTION_TICKS,
+        )
+
+    @property
+    def membership(self) -> Membership:
+        return self.members.membership
 
     def _make_desk(self, settings: Settings) -> Desk:
         return Desk(
             self.core,
             self.store,
-            settings,
+            settings.cluster_id,
             self.pending,
             self.reads,
             self.replies,
+            self.said,
+            self.members,
+            self.roster,
             self._outstanding,
             self.hashed.put,
         )
@@ -148,24 +172,22 @@ class Runtime:
             self.outbox,
             pending=self.pending,
             reads=self.reads,
-            answer=self.desk.answer,
-            refuse=self.desk.refuse_not_leader,
+            answer=self.said.answer,
+            refuse=self.said.refuse_not_leader,
             send_snapshot=self.snapshots_asked.append,
-            on_configuration=self._on_configuration,
+            on_configuration=self.members.on_entry,
             on_applied=lambda: self.happened.append("applied"),
             on_installed=self._on_installed,
             is_witness=lambda: is_witness,
             committed_once=self.committed_once,
         )
 
-    def _on_configuration(self, entry: Entry) -> bytes:
-        configuration = self.core.apply_change(ConfigurationChange.decode(entry.data))
-        self.membership = self.membership.changed(configuration, index=entry.index)
-        return self.membership.encode()
-
     def _on_installed(self, encoded: bytes) -> None:
-        self.membership = Membership.decode(encoded)
+        self.members.on_installed(encoded)
         self.happened.append("installed")
+
+    def _on_change(self, membership: Membership) -> None:
+        self.roster.membership = membership
 
     def _outstanding(self) -> int:
         return self.disk.outstanding

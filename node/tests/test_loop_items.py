@@ -31,7 +31,7 @@ def loop(tmp_path: Path) -> NodeLoop:
     directory = open_data_directory(tmp_path, settings.cluster_id, 1, "memory")
     store = MemoryStore(tmp_path / "snapshots", node_id=1)
     log = WriteAheadLog(tmp_path / "wal")
-    loop = NodeLoop(settings, directory.identity, store, log, logs.get_logger(node_id=1))
+    loop = NodeLoop(settings, directory.identity, store, log, None, logs.get_logger(node_id=1))
     loop.open()
     return loop
 

@@ -7,6 +7,7 @@ import msgpack
 import pytest
 
 from metastore.engines.contract import RaftNode, RaftStatus
+from metastore.node.identity import Identity
 from metastore.node.settings import Settings
 from metastore.node.status import (
     LATENCIES_KEPT,
@@ -16,6 +17,7 @@ from metastore.node.status import (
     SyncLatencies,
     SyncLatency,
 )
+from metastore.transport.member_ops import MemberInfo
 from metastore.transport.status import UnknownMethod
 
 LEADING = RaftStatus(1, 4, 1, "leader", 17, 18)
@@ -41,6 +43,10 @@ DETAILS = Details(
 )
 
 
+def started(incarnation: int) -> Identity:
+    return Identity(7, 1, "memory", incarnation=incarnation, directory_id=99)
+
+
 class Clock:
     now_s = 100.0
 
@@ -49,7 +55,7 @@ class Clock:
 
 
 def test_the_raft_status_is_exactly_the_six_fields(settings: Settings) -> None:
-    board = StatusBoard(settings, 3)
+    board = StatusBoard(settings, started(3))
     board.publish(LEADING)
     assert board.answer("raft_status") == {
         "node_id": 1,
@@ -62,11 +68,11 @@ def test_the_raft_status_is_exactly_the_six_fields(settings: Settings) -> None:
 
 
 def test_before_the_first_publication_the_node_follows_nobody(settings: Settings) -> None:
-    assert StatusBoard(settings, 1).status() == RaftStatus(1, 0, 0, "follower", 0, 0)
+    assert StatusBoard(settings, started(1)).status() == RaftStatus(1, 0, 0, "follower", 0, 0)
 
 
 def test_the_board_is_the_raft_node_of_a_store(settings: Settings) -> None:
-    board = StatusBoard(settings, 1)
+    board = StatusBoard(settings, started(1))
     board.publish(LEADING)
     assert isinstance(board, RaftNode)
     assert (board.status(), board.term(), board.leader(), board.state()) == (
@@ -79,21 +85,23 @@ def test_the_board_is_the_raft_node_of_a_store(settings: Settings) -> None:
 
 def test_the_full_status_tells_who_and_what_this_node_is(settings: Settings) -> None:
     clock = Clock()
-    board = StatusBoard(settings, 3, clock)
+    board = StatusBoard(settings, started(3), clock)
     clock.now_s += 12.5
+    board.show_members([MemberInfo(1, "voter", "member", *"pcts", 99, 0)])
     answer = board.answer("status")
     assert answer["engine"] == "memory"
     assert answer["durability"] == "always"
     assert answer["cluster_id"] == settings.cluster_id
     assert answer["incarnation"] == 3
     assert answer["uptime_s"] == 12.5
-    assert answer["members"][0]["client"] == "tcp://127.0.0.1:7002"
+    assert answer["directory_id"] == 99
+    assert answer["members"][0]["client"] == "c"
     assert answer["version"]
 
 
 @pytest.fixture
 def full(settings: Settings) -> dict[str, Any]:
-    board = StatusBoard(settings, 1)
+    board = StatusBoard(settings, started(1))
     board.publish(LEADING, DETAILS)
     return board.answer("status")
 
@@ -129,7 +137,7 @@ def test_the_full_status_holds_what_is_in_the_log_and_in_the_store(
 
 
 def test_every_answer_is_msgpack(settings: Settings) -> None:
-    board = StatusBoard(settings, 1)
+    board = StatusBoard(settings, started(1))
     board.publish(LEADING, Details(progress=(PeerStatus(2, 1, 2, "StateProbe", False),)))
     for method in ("raft_status", "status"):
         answer = board.answer(method)
@@ -137,7 +145,7 @@ def test_every_answer_is_msgpack(settings: Settings) -> None:
 
 
 def test_the_details_stay_when_only_the_raft_state_is_published(settings: Settings) -> None:
-    board = StatusBoard(settings, 1)
+    board = StatusBoard(settings, started(1))
     board.publish(LEADING, Details(revision=9))
     board.publish(RaftStatus(1, 5, 0, "follower", 18, 18))
     answer = board.answer("status")
@@ -146,7 +154,7 @@ def test_the_details_stay_when_only_the_raft_state_is_published(settings: Settin
 
 def test_an_unknown_method_gets_an_error_that_repeats_little_of_it(settings: Settings) -> None:
     with pytest.raises(UnknownMethod, match="raft_status and status") as caught:
-        StatusBoard(settings, 1).answer("x" * 10_000)
+        StatusBoard(settings, started(1)).answer("x" * 10_000)
     assert len(str(caught.value)) < 200
 
 

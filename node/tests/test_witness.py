@@ -14,6 +14,7 @@ from metastore.engines.contract import SnapshotMeta
 from metastore.engines.files import Files
 from metastore.engines.snapshot_format import verify
 from metastore.node.identity import Identity
+from metastore.node.members.records import encode_edits
 from metastore.node.offline.restore import opened_engine
 from metastore.node.outbox import Outbox
 from metastore.node.raft.messages import AppendEntries, AppendEntriesReply, Heartbeat
@@ -23,7 +24,7 @@ from metastore.node.witness import write_empty_snapshot
 MakeRuntime = Callable[..., Runtime]
 THREE = (1, 2, 3)
 SECRET = b"secret"
-CHANGE = ConfigurationChange((Change(ChangeType.ADD_LEARNER, 4),), context=b"who").encode()
+CHANGE = ConfigurationChange((Change(ChangeType.ADD_LEARNER, 4),), context=encode_edits()).encode()
 
 
 class Peers:
