@@ -43,7 +43,7 @@ _CRYPTOGRAPHIC = 0x11000001
 _MECHANISM_MISMATCH = 0x11000002
 
 
-class _Watched:
+class WatchedSocket:
     """The events of one listening socket, and what is known of its connections."""
 
     __slots__ = ("_domain", "_failure", "_named", "_open", "_refusals", "_successes", "monitor")
@@ -90,14 +90,14 @@ class _Watched:
 
 class HandshakeWatch:
     """First `watch` each listening socket before it listens (CurveServer.watch does), then `start`.
-    The sockets must be closed before the watch is: libzmq would wait for ever to hand over an event
-    of theirs. `died` as in SocketThread."""
+    The sockets must be closed (close_router) before the watch is, else all of libzmq waits for ever
+    to hand over their next event. `died` as in SocketThread."""
 
     def __init__(self, context: Context, died: Died) -> None:
         self._context = context
         self._died = died
         self._refusals = Refusals()
-        self._watched: list[_Watched] = []
+        self._watched: list[WatchedSocket] = []
         self._thread: SocketThread | None = None
 
     def watch(self, socket: Any, domain: str) -> None:
@@ -109,14 +109,22 @@ class HandshakeWatch:
         monitor.setsockopt(zmq.RCVHWM, 0)
         socket.monitor(endpoint, _EVENTS)
         monitor.connect(endpoint)
-        self._watched.append(_Watched(monitor, domain, self._refusals))
+        self._watched.append(WatchedSocket(monitor, domain, self._refusals))
 
     def start(self) -> None:
         if not self._watched:
             return
         first, *others = [watched.monitor for watched in self._watched]
         self._thread = SocketThread(
-            self._context, first, "handshakes", self._serve, self._died, also=others
+            self._context,
+            first,
+            "handshakes",
+            self._serve,
+            self._died,
+            also=others,
+            # Also a thread that dies must not close them: the listening sockets are still open, and
+            # libzmq would wait for ever to hand over their next event.
+            leaves_open=True,
         )
         self._thread.start()
 
@@ -128,7 +136,6 @@ class HandshakeWatch:
         """Safe to call twice."""
         if self._thread is not None:
             self._thread.close()
-            return
         for watched in self._watched:
             watched.monitor.close(0)
 

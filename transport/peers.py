@@ -19,7 +19,7 @@ from metastore.transport.handshake import ACCEPTED, Admission, Header, Refusal, 
 from metastore.transport.links import PeerLink, Place
 from metastore.transport.peer_keys import KeyedReading, PeerSecurity
 from metastore.transport.security import PEER_DOMAIN
-from metastore.transport.sockets import Context, Socket, open_router
+from metastore.transport.sockets import Context, Socket, close_router, open_router
 
 UNKNOWN_PEER = "unknown peer"
 
@@ -256,5 +256,4 @@ class PeerTransport:
         for link in self._links.values():
             link.close()
         self._links.clear()
-        if not self._router.closed:
-            self._router.close(0)
+        close_router(self._router)

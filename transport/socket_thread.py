@@ -1,4 +1,4 @@
-"""A thread that serves one socket until it is told to stop, and never dies unseen.
+"""A thread that serves one socket (or a few) until it is told to stop, and never dies unseen.
 
 Reading order 8, below status.py and chunks.py, which have one each. Owns the socket from the start
 on and closes it at the end; knows nothing of what is said on it.
@@ -27,7 +27,7 @@ class SocketThread:
     """`serve` runs whenever the socket (or one of `also`) has something and whenever `wait_ms()`
     have passed (None: only then); `finish` runs at the end, before the sockets close. All of it on
     the thread, which is running once `start` was called. The other calls belong to one other
-    thread."""
+    thread; with `leaves_open` it closes the sockets, once the thread has ended."""
 
     def __init__(
         self,
@@ -40,8 +40,10 @@ class SocketThread:
         wait_ms: Callable[[], int | None] = _forever,
         finish: Callable[[], None] = _nothing,
         also: Sequence[Socket] = (),
+        leaves_open: bool = False,
     ) -> None:
         self._sockets = (socket, *also)
+        self._leaves_open = leaves_open
         self._serve = serve
         self._died = died
         self._wait_ms = wait_ms
@@ -74,7 +76,7 @@ class SocketThread:
                     self._serve()
             finally:
                 self._finish()
-                for socket in self._sockets:
+                for socket in () if self._leaves_open else self._sockets:
                     close_router(socket)
                 self._stop_receiver.close(0)
         except BaseException as error:  # a node without this thread would only look healthy

@@ -11,7 +11,7 @@ ANY_PORT = "tcp://127.0.0.1:*"
 SERVER = new_keys()
 KNOWN = new_keys()
 UNKNOWN = new_keys()
-SIZES = {"frame_bytes_max": 1000, "send_max": 8, "receive_max": 8}
+SIZES: dict[str, Any] = {"frame_bytes_max": 1000, "send_max": 8, "receive_max": 8}
 WAIT_MS = 20_000
 
 

@@ -113,6 +113,11 @@ def test_a_new_handler_takes_over_on_the_same_context(  # H8
         assert keyed.hears(router) == b"the connection stays"
 
 
+def test_the_name_of_a_handler_is_free_as_soon_as_it_is_closed(start: Start) -> None:
+    for _ in range(80):  # without an unbind one in fifteen is refused
+        start().close()
+
+
 def test_a_second_handler_on_a_context_is_refused(start: Start) -> None:
     start()
     with pytest.raises(zmq.ZMQError):
