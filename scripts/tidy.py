@@ -50,7 +50,8 @@ MAY_IMPORT = {
 # The doors from the client's commands into the node, inside of functions only: `serve` runs one,
 # the others read or make what a stopped one has on its disk (node/offline).
 DOORS = {
-    f"client/command/{name}.py" for name in ("serve", "backup", "restore", "verify", "inspection")
+    f"client/command/{name}.py"
+    for name in ("serve", "backup", "restore", "recover", "verify", "inspection")
 }
 # One word per concept in the core; these are the others (the glossary's right column).
 BANNED_WORDS = {

@@ -41,6 +41,7 @@ SUBCOMMANDS = {
     "dump": Entry("dump", "dump", "Print keys and values as JSON lines."),
     "backup": Entry("backup", "backup", "Write everything a running cluster holds to a file."),
     "restore": Entry("restore", "restore", "Make a member of a new cluster from a backup."),
+    "recover": Entry("recover", "recover", "Go on with one node when a majority is lost."),
     "verify": Entry("verify", "verify", "Check a stopped node's data directory, or a backup."),
     "inspect": Entry("inspection", "inspect", "Show what a stopped node has on its disk."),
 }

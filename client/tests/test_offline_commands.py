@@ -1,6 +1,7 @@
 """The commands of the offline tools: what they print, and the exit codes."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,60 @@ def test_damage_leaves_with_1_and_what_cannot_be_verified_with_3(
             refused = run(command, tmp_path / "data")
             assert refused.exit_code == 3
             assert "stop that node first" in refused.stderr
+
+
+def test_recover_says_what_there_is_asks_and_makes_the_node_the_only_member(
+    backup: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "data"
+    restore(backup, path, "--member", "1", "--member", "2", "--member", "3")
+    asked = run("recover", path, "--node-id", 1)  # nobody types anything
+    assert asked.exit_code == 1
+    assert "its log goes to index 1000009 of term 3" in asked.stdout
+    assert "node 3 () could not be asked" in asked.stdout
+    assert asked.stderr.splitlines()[-1] == "metastore: nothing was changed: not confirmed"
+    assert "voters [1, 2, 3]" in run("inspect", path).stdout
+    done = run("recover", path, "--node-id", 1, "--yes")
+    assert done.exit_code == 0, done.output
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"{path}: node 1 is the only member, 2 keys, revision 1000003")
+    shown = run("inspect", path, "--keys").stdout
+    assert "removed: node_ids [2, 3, 7]" in shown
+    assert "key 'a' = '1'" in shown
+    again = run("recover", path, "--node-id", 1, "--yes")
+    assert again.exit_code == 1
+    assert "just start it" in again.stderr
+
+
+def test_recover_is_refused_while_somebody_is_at_another_voters_address(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metastore.node.offline import asking
+
+    monkeypatch.setattr(asking, "PATIENCE_S", 0.2)
+    path = tmp_path / "data"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        places = ",".join(("tcp://127.0.0.1:1", address, "tcp://127.0.0.1:2", "tcp://127.0.0.1:3"))
+        restore(backup, path, "--member", "1", "--member", f"2={places}")
+        refused = run("recover", path, "--node-id", 1, "--yes")
+        assert refused.exit_code == 1
+        assert "node 2 is there" in refused.stderr
+        assert run("recover", path, "--node-id", 1, "--yes", "--force").exit_code == 0
+
+
+def test_recover_refuses_another_nodes_directory_and_one_in_use(
+    backup: Path, tmp_path: Path
+) -> None:
+    import fcntl
+
+    path = tmp_path / "data"
+    restore(backup, path, "--member", "1", "--member", "2")
+    assert "directory of node 1" in run("recover", path, "--node-id", 2, "--yes").stderr
+    with (path / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run("recover", path, "--node-id", 1, "--yes").exit_code == 3
+    assert run("recover", path).exit_code == 2
 
 
 def test_a_backup_without_a_cluster_leaves_with_3(tmp_path: Path, unused_address: str) -> None:

@@ -1,7 +1,8 @@
 """A data directory as somebody else's: whose it is, and that nobody uses it while we look.
 
 Reading order 1 of the offline tools. Only looks: creates, repairs and removes nothing. Holds the
-lock shared, so that no node starts meanwhile, and two tools may look at once.
+lock shared, so that no node starts meanwhile, and two tools may look at once; `alone` for a tool
+that changes something.
 """
 
 import fcntl
@@ -24,23 +25,24 @@ LOG_FOLDERS = {"memory": "wal", "rocksdb": "rocksdb"}
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, *, alone: bool = False) -> Iterator[None]:
     """Raises DataDirectoryUnusable for what is no directory of ours, DataDirectoryLocked while a
     node runs in it."""
     if not path.is_dir():
         raise DataDirectoryUnusable(f"{path} is no directory")
-    descriptor = _open_lock_or_none(path)
+    descriptor = _open_lock_or_none(path, create=alone)
     if descriptor is None:  # no process ever started in it; what is there is looked at all the same
         yield
         return
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             raise DataDirectoryLocked(
-                f"{path} is in use by process {holder}, and what changes cannot be verified; stop "
-                "that node first (for a copy of a running node's data there is `metastore backup`)"
+                f"{path} is in use by process {holder}, and what changes cannot be looked at; "
+                "stop that node first (for a copy of a running node's data there is `metastore "
+                "backup`)"
             ) from None
         yield
     finally:
@@ -67,9 +69,10 @@ def identity_of(path: Path) -> Identity:
     return identity
 
 
-def _open_lock_or_none(path: Path) -> int | None:
+def _open_lock_or_none(path: Path, *, create: bool) -> int | None:
+    flags = (os.O_CREAT if create else 0) | os.O_RDONLY | os.O_CLOEXEC
     try:
-        return os.open(path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path / LOCK_FILE, flags, 0o644)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -6,7 +6,7 @@ one.
 
 from typing import Any
 
-from metastore.engines.contract import LogRecord, SnapshotMeta, StorageDamaged
+from metastore.engines.contract import LogEntry, SnapshotMeta, StorageDamaged
 from metastore.node.members.records import Membership, RecordDamaged, decode_edits
 from metastore.node.raft.changes import Changer, ChangeRefused, restore
 from metastore.node.raft.model import ConfigurationChange
@@ -20,7 +20,7 @@ def membership_of(meta: SnapshotMeta, where: object) -> Membership:
         raise StorageDamaged(f"{where}: {error}") from None
 
 
-def membership_after(membership: Membership, entry: LogRecord) -> Membership:
+def membership_after(membership: Membership, entry: LogEntry) -> Membership:
     """After a configuration entry; one that cannot be applied changes nothing, as on every node."""
     try:
         change = ConfigurationChange.decode(entry.data)
@@ -33,7 +33,7 @@ def membership_after(membership: Membership, entry: LogRecord) -> Membership:
     return membership.changed(after, put=put, removed=removed, index=entry.index)
 
 
-def ids_named_by(entry: LogRecord) -> frozenset[int]:
+def ids_named_by(entry: LogEntry) -> frozenset[int]:
     """Every node that a configuration entry speaks of."""
     try:
         change = ConfigurationChange.decode(entry.data)

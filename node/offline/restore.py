@@ -145,9 +145,9 @@ def _write_raised(backup: Path, raised: Path, header: SnapshotHeader, progress: 
         write_snapshot(raised, Files(), header, reader.versions(), no_order(), facts)
 
 
-def _facts(found: Iterable[Fact], header: SnapshotHeader) -> Iterator[Fact]:
+def _facts(facts: Iterable[Fact], header: SnapshotHeader) -> Iterator[Fact]:
     """Without sessions: their clients' writes went to another history. Leases begin anew."""
-    kept = [f for f in found if not f[0].startswith((SESSION_FACT, REPLY_FACT))]
+    kept = [f for f in facts if not f[0].startswith((SESSION_FACT, REPLY_FACT))]
     state = State(MemoryRecords(), kept)
     state.keys.revision = header.revision
     state.keys.compacted_revision = header.compacted_revision

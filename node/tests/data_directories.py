@@ -12,6 +12,7 @@ from founding import founders
 
 from metastore.engines.contract import LogRecord
 from metastore.node.identity import open_data_directory
+from metastore.node.members.records import MemberRecord
 from metastore.node.offline.restore import opened_engine
 from metastore.node.offline.verify import Finding, Verdict, verify_directory
 from metastore.node.recovery import recover
@@ -60,15 +61,20 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 def make_directory(
-    path: Path, engine: str, *, snapshot_after: int = 0, crashed: Path | None = None
+    path: Path,
+    engine: str,
+    *,
+    snapshot_after: int = 0,
+    crashed: Path | None = None,
+    members: Sequence[MemberRecord] = tuple(founders([NODE_ID])),
 ) -> Path:
     """As a node leaves it that is stopped. `snapshot_after`: saved after so many entries;
-    `crashed`: gets a copy as a crash would leave it."""
+    `crashed`: gets a copy as a crash would leave it. `members` found the cluster."""
     if engine == "rocksdb":
         pytest.importorskip("rocksdict")
     directory = open_data_directory(path, CLUSTER_ID, NODE_ID, engine)
     with opened_engine(path, directory.identity) as (store, log):
-        recover(log, store, founders([NODE_ID]))
+        recover(log, store, members)
         directory.note_log()
         for count, entry in enumerate(entries(), 1):
             log.append([entry], (TERM, NODE_ID, entry.index), None)
