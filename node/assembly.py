@@ -6,7 +6,7 @@ The only place that knows how every part is made. The loop gets them as one reco
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import SystemRandom
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq
 
@@ -21,9 +21,8 @@ from metastore.node.identity import Identity, NotYetJoined
 from metastore.node.logs import core_tracer
 from metastore.node.lost_tail import LostTail
 from metastore.node.members.keeper import MembersKeeper
-from metastore.node.members.records import MemberRecord
 from metastore.node.members.registration import Registrar
-from metastore.node.members.roster import Roster
+from metastore.node.members.roster import Roster, to_record
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.parts import Parts
 from metastore.node.proposals import PendingProposals
@@ -34,11 +33,11 @@ from metastore.node.reads import PendingReads
 from metastore.node.recovery import Recovered, recover
 from metastore.node.requests import Desk
 from metastore.node.security import NodeSecurity
-from metastore.node.settings import Member, Settings
+from metastore.node.settings import Settings
 from metastore.node.snapshots import SnapshotKeeper
 from metastore.node.sockets import Sockets, ThreadDied, bind_sockets
 from metastore.node.status import StatusBoard
-from metastore.node.upkeep import make_upkeep
+from metastore.node.upkeep import Upkeep, make_upkeep
 from metastore.node.wake import WakeQueue
 from metastore.node.watching import Watching
 from metastore.transport import schema
@@ -62,84 +61,127 @@ def assemble(
     logger: Any,
 ) -> Parts:
     """Raises BindFailed, NotYetJoined, StorageDamaged or StorageFailed."""
+    base = _make_base(settings, identity, store, raft_log, logger)
+    context: zmq.Context[Any] = zmq.Context()
+    sockets = bind_sockets(
+        settings, identity, context, base.inbox, base.board, base.snapshots.prepare, security
+    )
+    outbox, replies = Outbox(), Replies()
+    answers = Answers(base.core, replies)
+    following = _make_following(settings, base, sockets, outbox)
+    members = _make_keeper(settings, base, answers, following)
+    pending, reads = PendingProposals(), PendingReads()
+    desk = Desk(
+        base.core, store, settings.cluster_id, pending, reads, replies, answers, members,
+        following.roster, lambda: base.disk.outstanding, base.inbox.put,
+    )  # fmt: skip
+    upkeep = make_upkeep(settings, base.core, store, desk, sockets.clients.reply)
+    effects = _make_effects(
+        base, store, sockets, outbox, pending, reads, answers, following, members, upkeep
+    )
+    gate = _make_gate(settings, store, replies, upkeep.watching, security, logger)
+    following.follow(base.found.membership)
+    return Parts(
+        settings, base.core, store, base.found.mirror, raft_log, base.disk, effects, desk, upkeep,
+        base.snapshots, pending, reads, outbox, replies, base.inbox, sockets, base.board, context,
+        logger,
+        LostTail(base.core, base.found.committed_once),
+        Backups(store, base.snapshots.save_now, replies.add, base.inbox.put,
+                tick_ms=settings.tick_ms),
+        members, following,
+        _make_registrar(settings, identity, following.roster, sockets, context, base, security),
+        gate, security, answers, gate.answering(sockets.clients.reply),
+    )  # fmt: skip
+
+
+class _Base(NamedTuple):
+    """What can be made before any address is bound."""
+
+    found: Recovered
+    core: RaftCore
+    inbox: WakeQueue[Any]
+    board: StatusBoard
+    snapshots: SnapshotKeeper
+    disk: DiskThread
+
+
+def _make_base(
+    settings: Settings, identity: Identity, store: Store, raft_log: RaftLog, logger: Any
+) -> _Base:
     founders = None if identity.joined else [to_record(member) for member in settings.founders]
     found = recover(raft_log, store, founders)
     if identity.joined and not found.membership.members and not settings.join:
         raise NotYetJoined(settings.data_dir)
     for warning in found.warnings:
         logger.warning("recovered", what=warning)
-    core = _make_core(settings, found, logger)
     inbox: WakeQueue[Any] = WakeQueue()
     board = StatusBoard(settings, identity)
     store.set_raft_node(board)
-    snapshots = _make_snapshots(settings, found, store, inbox)
-    context: zmq.Context[Any] = zmq.Context()
-    sockets = bind_sockets(settings, identity, context, inbox, board, snapshots.prepare, security)
-    disk = _make_disk(settings, raft_log, inbox)
-    pending, reads, outbox = PendingProposals(), PendingReads(), Outbox()
-    answers = Answers(core, replies := Replies())
-    roster = Roster(
-        settings.node_id,
-        found.membership,
-        [to_record(member) for member in settings.members],
-        dict(settings.dial),
+    return _Base(
+        found,
+        _make_core(settings, found, logger),
+        inbox,
+        board,
+        _make_snapshots(settings, found, store, inbox),
+        _make_disk(settings, raft_log, inbox),
     )
-    following = Following(roster, sockets, outbox, snapshots, board.show_members)
-    members = MembersKeeper(
-        core,
+
+
+def _make_following(settings: Settings, base: _Base, sockets: Sockets, outbox: Outbox) -> Following:
+    hints = [to_record(member) for member in settings.members]
+    roster = Roster(settings.node_id, base.found.membership, hints, dict(settings.dial))
+    return Following(roster, sockets, outbox, base.snapshots, base.board.show_members)
+
+
+def _make_keeper(
+    settings: Settings, base: _Base, answers: Answers, following: Following
+) -> MembersKeeper:
+    return MembersKeeper(
+        base.core,
         settings.node_id,
         settings.cluster_id,
-        found.membership,
+        base.found.membership,
         answer=answers.answer,
         refuse=answers.refuse,
         on_change=following.follow,
         election_timeout_ticks=settings.election_timeout_ticks,
     )
-    desk = Desk(
-        core, store, settings.cluster_id, pending, reads, replies, answers, members, roster,
-        lambda: disk.outstanding, inbox.put,
-    )  # fmt: skip
-    upkeep = make_upkeep(settings, core, store, desk, sockets.clients.reply)
 
+
+def _make_effects(
+    base: _Base,
+    store: Store,
+    sockets: Sockets,
+    outbox: Outbox,
+    pending: PendingProposals,
+    reads: PendingReads,
+    answers: Answers,
+    following: Following,
+    members: MembersKeeper,
+    upkeep: Upkeep,
+) -> Effects:
     def on_installed(encoded: bytes) -> None:
         members.on_installed(encoded)
         upkeep.on_installed()
 
-    effects = Effects(
-        core,
+    return Effects(
+        base.core,
         store,
-        found.mirror,
-        disk,
-        snapshots,
+        base.found.mirror,
+        base.disk,
+        base.snapshots,
         outbox,
         pending=pending,
         reads=reads,
         answer=answers.answer,
         refuse=answers.refuse_not_leader,
         on_configuration=members.on_entry,
-        send_snapshot=_snapshot_sending(roster, snapshots, sockets),
+        send_snapshot=_snapshot_sending(following.roster, base.snapshots, sockets),
         on_applied=upkeep.on_applied,
         on_installed=on_installed,
-        is_witness=lambda: roster.is_witness,
-        committed_once=found.committed_once,
+        is_witness=lambda: following.roster.is_witness,
+        committed_once=base.found.committed_once,
     )
-    gate = _make_gate(settings, store, replies, upkeep.watching, security, logger)
-    following.follow(found.membership)
-    return Parts(
-        settings, core, store, found.mirror, raft_log, disk, effects, desk, upkeep, snapshots,
-        pending, reads, outbox, replies, inbox, sockets, board, context, logger,
-        LostTail(core, found.committed_once),
-        Backups(store, snapshots.save_now, replies.add, inbox.put, tick_ms=settings.tick_ms),
-        members, following,
-        _make_registrar(settings, identity, roster, sockets, context, inbox, security),
-        gate, security, answers, gate.answering(sockets.clients.reply),
-    )  # fmt: skip
-
-
-def to_record(member: Member) -> MemberRecord:
-    """Of a member as settings name it."""
-    addresses = (member.peer, member.client, member.status, member.snapshot)
-    return MemberRecord(member.node_id, member.role, *addresses)
 
 
 def _make_disk(settings: Settings, raft_log: RaftLog, inbox: WakeQueue[Any]) -> DiskThread:
@@ -182,7 +224,7 @@ def _make_registrar(
     roster: Roster,
     sockets: Sockets,
     context: zmq.Context[Any],
-    inbox: WakeQueue[Any],
+    base: _Base,
     security: NodeSecurity | None,
 ) -> Registrar:
     own = replace(to_record(settings.own_member), directory_id=identity.directory_id)
@@ -192,8 +234,8 @@ def _make_registrar(
         own,
         # Itself last: a node that leads, or is alone, tells itself.
         lambda: [*settings.join, *roster.client_addresses(), sockets.clients.address],
-        inbox.put,
-        lambda error: inbox.put(ThreadDied("registration", error)),
+        base.inbox.put,
+        lambda error: base.inbox.put(ThreadDied("registration", error)),
         curves=None if security is None else security.curves,
     )
 

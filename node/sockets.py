@@ -5,6 +5,7 @@ their own and reach the loop through its inbox only.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 
 import zmq
 
+from metastore.node.door import Door
 from metastore.node.identity import Identity
 from metastore.node.security import NodeSecurity
 from metastore.node.settings import Settings
@@ -20,11 +22,9 @@ from metastore.node.status import StatusBoard
 from metastore.node.wake import WakeQueue
 from metastore.transport.chunks import SnapshotReceiver, SnapshotSender
 from metastore.transport.clients import ClientServer
-from metastore.transport.handshake_watch import HandshakeWatch
 from metastore.transport.peers import PeerTransport
 from metastore.transport.security import CLIENT_DOMAIN, STATUS_DOMAIN
 from metastore.transport.status import StatusServer
-from metastore.transport.zap import ZapHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +33,6 @@ class ThreadDied:
 
     name: str
     error: BaseException
-
-
-class Door:
-    """Of a node with keys: asks who may come in, and notes who could not even ask."""
-
-    def __init__(
-        self,
-        context: zmq.Context[Any],
-        security: NodeSecurity,
-        died: Callable[[BaseException], None],
-    ) -> None:
-        self.zap = ZapHandler(context, security.why_not, died)
-        self.watch = HandshakeWatch(context, died)
-
-    def counters(self) -> dict[str, Any]:
-        """{domain: {reason: refused connections}}; a copy."""
-        found = self.zap.counters()
-        for domain, reasons in self.watch.counters().items():
-            found.setdefault(domain, {}).update(reasons)
-        return found
-
-    def close(self) -> None:
-        """After the sockets that it watches."""
-        self.watch.close()
-        self.zap.close()
 
 
 Prepare: TypeAlias = Callable[[int, dict[str, Any], Path], None]
@@ -72,7 +47,7 @@ class Sockets:
     status_server: StatusServer
     sender: SnapshotSender
     receiver: SnapshotReceiver
-    door: Door | None  # of a node with keys
+    door: Door
 
     def pollables(self) -> list[Any]:
         return [*self.peers.pollables(), *self.clients.pollables()]
@@ -80,8 +55,11 @@ class Sockets:
     def close(self) -> None:
         for part in (self.status_server, self.sender, self.receiver, self.clients, self.peers):
             part.close()
-        if self.door is not None:
-            self.door.close()
+        self.door.close()
+
+
+def _reporting_death(inbox: WakeQueue[Any], name: str) -> Callable[[BaseException], None]:
+    return lambda error: inbox.put(ThreadDied(name, error))
 
 
 def bind_sockets(
@@ -96,25 +74,18 @@ def bind_sockets(
     """Raises BindFailed or BadAddress, with everything closed again. Nobody is a peer yet."""
     who = (identity.cluster_id, identity.node_id, identity.directory_id, identity.incarnation)
 
-    def died(name: str) -> Callable[[BaseException], None]:
-        return lambda error: inbox.put(ThreadDied(name, error))
-
+    died = functools.partial(_reporting_death, inbox)
     with contextlib.ExitStack() as undo:
         undo.callback(context.term)
-        door = peer_security = client_curve = status_curve = None
-        if security is not None:
-            # Before any socket listens: without it nobody would be let in.
-            door = Door(context, security, died("keys"))
-            undo.callback(door.close)
-            peer_security = security.for_peers(door.watch.watch)
-            client_curve = security.server(CLIENT_DOMAIN, door.watch.watch)
-            status_curve = security.server(STATUS_DOMAIN, door.watch.watch)
-        peers = PeerTransport(*who, settings.peer_bind, context, security=peer_security)
+        # Before any socket listens: without it nobody would be let in.
+        door = Door(context, security, died("keys"))
+        undo.callback(door.close)
+        peers = PeerTransport(*who, settings.peer_bind, context, security=door.for_peers())
         undo.callback(peers.close)
-        clients = ClientServer(settings.client_bind, context, client_curve)
+        clients = ClientServer(settings.client_bind, context, door.curve(CLIENT_DOMAIN))
         undo.callback(clients.close)
         status_server = StatusServer(
-            settings.status_bind, board.answer, context, died("status"), status_curve
+            settings.status_bind, board.answer, context, died("status"), door.curve(STATUS_DOMAIN)
         )
         undo.callback(status_server.close)
         receiver = SnapshotReceiver(
@@ -126,11 +97,10 @@ def bind_sockets(
             lambda sender, facts, path: inbox.put(Received(sender, facts, path)),
             context,
             died("snapshot receiver"),
-            security=peer_security,
+            security=door.for_peers(),
         )
         undo.callback(receiver.close)
-        sender = SnapshotSender(*who, context, security=peer_security)
-        if door is not None:
-            door.watch.start()
+        sender = SnapshotSender(*who, context, security=door.for_peers())
+        door.start()
         undo.pop_all()
     return Sockets(peers, clients, status_server, sender, receiver, door)

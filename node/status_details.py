@@ -89,8 +89,7 @@ def _counters(parts: Parts) -> dict[str, int]:
     _flatten("watches", parts.upkeep.watching.counters(), counters)
     _flatten("clients", parts.sockets.clients.counters(), counters)
     _flatten("access", parts.gate.counters(), counters)
-    if parts.sockets.door is not None:
-        _flatten("keys", parts.sockets.door.counters(), counters)
+    _flatten("keys", parts.sockets.door.counters(), counters)
     return counters
 
 

@@ -8,7 +8,13 @@ down. A node that is still to join has no record and goes by what the cluster to
 from collections.abc import Mapping, Sequence
 
 from metastore.node.members.records import MemberRecord, Membership
+from metastore.node.settings_values import Member
 from metastore.transport.member_ops import MemberInfo, MemberState, Role
+
+
+def to_record(member: Member) -> MemberRecord:
+    """Of a member as settings name it."""
+    return MemberRecord(member.node_id, member.role, *member.addresses)
 
 
 class Roster:
