@@ -202,9 +202,7 @@ def test_a_snapshot_says_who_votes_and_who_learns(
     assert server.core.raft.is_promotable is not is_learner
 
 
-def test_a_snapshot_older_than_the_addition_of_this_node_is_taken_and_that_follows() -> (
-    None
-):
+def test_a_snapshot_older_than_the_addition_of_this_node_is_taken_and_that_follows() -> None:
     # Upstream ignores it, and sends it again for ever when no newer one is made.
     for server in (Server(3, voters=()), Server(3)):  # it joins, or it was removed and comes again
         install(server, snapshot_of(1, 2))
