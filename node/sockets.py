@@ -62,6 +62,27 @@ def _reporting_death(inbox: WakeQueue[Any], name: str) -> Callable[[BaseExceptio
     return lambda error: inbox.put(ThreadDied(name, error))
 
 
+def _receiver(
+    settings: Settings,
+    who: tuple[int, int, int, int],
+    context: zmq.Context[Any],
+    inbox: WakeQueue[Any],
+    prepare: Prepare,
+    door: Door,
+) -> SnapshotReceiver:
+    return SnapshotReceiver(
+        *who,
+        settings.snapshot_bind,
+        settings.data_dir / RECEIVED_FOLDER,
+        lambda sender, facts: True,  # the core judges it when it is there
+        prepare,
+        lambda sender, facts, path: inbox.put(Received(sender, facts, path)),
+        context,
+        _reporting_death(inbox, "snapshot receiver"),
+        security=door.for_peers(),
+    )
+
+
 def bind_sockets(
     settings: Settings,
     identity: Identity,
@@ -88,17 +109,7 @@ def bind_sockets(
             settings.status_bind, board.answer, context, died("status"), door.curve(STATUS_DOMAIN)
         )
         undo.callback(status_server.close)
-        receiver = SnapshotReceiver(
-            *who,
-            settings.snapshot_bind,
-            settings.data_dir / RECEIVED_FOLDER,
-            lambda sender, facts: True,
-            prepare,
-            lambda sender, facts, path: inbox.put(Received(sender, facts, path)),
-            context,
-            died("snapshot receiver"),
-            security=door.for_peers(),
-        )
+        receiver = _receiver(settings, who, context, inbox, prepare, door)
         undo.callback(receiver.close)
         sender = SnapshotSender(*who, context, security=door.for_peers())
         door.start()
