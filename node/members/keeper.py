@@ -221,7 +221,7 @@ class MembersKeeper:
 
     def _do_by_itself(self) -> None:
         alive = self._alive()
-        for node_id in self._promotion.to_promote(self.membership, alive):
+        for node_id in self._promotion.joining(self.membership):
             made = self._plan([(ChangeKind.PROMOTE, node_id)])
             if isinstance(made, Plan):
                 self._propose(made, ())

@@ -34,14 +34,13 @@ class Promotion:
         wanted = max(membership.index, self._core.commit_index - CAUGHT_UP_ENTRIES)
         return match_index >= wanted
 
-    def to_promote(self, membership: Membership, alive: Collection[int]) -> list[int]:
-        """Learners that shall vote and have caught up; more than one may have to be tried, for a
-        witness may not vote before there is enough of the others."""
+    def joining(self, membership: Membership) -> list[int]:
+        """Learners that shall vote. More than one may have to be tried: who has not caught up may
+        not, nor a witness as long as there are not enough of the others."""
         return [
             member.node_id
             for member in membership.members
             if membership.state_of(member) is MemberState.JOINING
-            and self.is_caught_up(membership, alive, member.node_id)
         ]
 
     def successor_or_none(self, membership: Membership, alive: Collection[int]) -> int | None:

@@ -13,6 +13,7 @@ from metastore.node.raft.model import (
     Entry,
     EntryType,
 )
+from metastore.node.raft.node import RaftCore
 from metastore.transport.framing import ErrorCode
 from metastore.transport.member_ops import member_change
 from metastore.transport.schema import Code
@@ -74,6 +75,22 @@ def test_a_proposal_that_turned_out_to_be_no_change_is_to_be_asked_again() -> No
     server.keeper.on_applied(server.core.last_index - 1)
     assert cluster.outcome(1, waiter) is None
     server.keeper.on_applied(server.core.last_index)
+    found = cluster.outcome(1, waiter)
+    assert found is not None
+    assert found.code == ErrorCode.UNAVAILABLE
+
+
+def test_a_proposal_that_the_core_empties_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = MemberCluster(3)
+    core = cluster.at(1).core
+    core.propose_change(ConfigurationChange((Change(ChangeType.UPDATE, 2),)))
+    monkeypatch.setattr(RaftCore, "may_propose_change", True)
+    waiter = cluster.begin(1, add(4))
+    assert cluster.outcome(1, waiter) is None
+    other = cluster.outcome(1, cluster.begin(1, add(5)))
+    assert other is not None
+    assert other.code == ErrorCode.UNAVAILABLE, "or the first would be forgotten"
+    cluster.run()
     found = cluster.outcome(1, waiter)
     assert found is not None
     assert found.code == ErrorCode.UNAVAILABLE

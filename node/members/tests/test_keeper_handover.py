@@ -106,6 +106,19 @@ def test_nothing_else_is_taken_while_the_leadership_moves() -> None:
         assert found.code == ErrorCode.UNAVAILABLE
 
 
+def test_who_waits_for_a_move_that_just_failed_is_not_forgotten_for_another() -> None:
+    cluster = MemberCluster(3)
+    cluster.ignore(TimeoutNow)
+    waiter = cluster.send_request(1, move_leader(2))
+    cluster.tick(1, ELECTION_TIMEOUT_TICKS)
+    assert cluster.leader.core.transfer_target == 0
+    found = cluster.outcome(1, cluster.send_request(1, move_leader(3)))
+    assert found is not None
+    assert found.code == ErrorCode.UNAVAILABLE
+    cluster.run()
+    assert cluster.outcome(1, waiter) is not None
+
+
 def test_the_leadership_does_not_move_while_a_change_is_under_way() -> None:
     # The way out of a joint configuration is not proposed during a handover.
     cluster = MemberCluster(5)

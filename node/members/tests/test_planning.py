@@ -19,7 +19,7 @@ from member_records import (
     with_learner,
 )
 
-from metastore.node.members.drafts import Nothing, Plan
+from metastore.node.members.drafts import Nothing, Plan, Refused
 from metastore.node.members.records import MemberRecord, Membership, decode_edits
 from metastore.node.raft.model import Change as RaftChange
 from metastore.node.raft.model import ChangeType
@@ -135,6 +135,9 @@ def test_a_learner_that_is_behind_is_not_promoted() -> None:
         "metastore: node 4 has not caught up with the log yet; see that it runs and is reached, "
         "and promote it again later"
     )
+    found = planned(LEARNER_4, promote(4), caught_up=())
+    assert isinstance(found, Refused)
+    assert found.may_pass
 
 
 def test_a_node_that_has_not_come_is_not_promoted() -> None:

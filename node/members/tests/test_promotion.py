@@ -11,7 +11,7 @@ from metastore.node.members.promotion import (
     HANDOVER_PAUSE_TIMEOUTS,
     Promotion,
 )
-from metastore.node.raft.messages import AppendEntries, Message, TimeoutNow
+from metastore.node.raft.messages import AppendEntries, AppendEntriesReply, Message, TimeoutNow
 from metastore.transport.member_ops import MemberState
 
 ENTRIES_BEHIND = CAUGHT_UP_ENTRIES + 10
@@ -61,6 +61,21 @@ def test_a_node_that_joins_and_is_never_heard_does_not_vote() -> None:
     assert state(cluster, 4) == MemberState.JOINING
 
 
+def test_a_promotion_waits_for_the_change_that_somebody_asked_for() -> None:
+    cluster = MemberCluster(3)
+    cluster.start(4)
+    cluster.do(join(4))
+    cluster.filter = lambda m: not (isinstance(m, AppendEntriesReply) and m.sender in (2, 3))
+    waiter = cluster.begin(1, add(5))
+    cluster.run(2)
+    assert (cluster.outcome(1, waiter), state(cluster, 4)) == (None, MemberState.JOINING)
+    cluster.heal()
+    cluster.prop(1)
+    assert cluster.outcome(1, waiter) is not None
+    cluster.run(2)
+    assert state(cluster, 4) == MemberState.MEMBER
+
+
 def test_who_fell_silent_has_not_caught_up() -> None:
     cluster = MemberCluster(3)
     cluster.start(4)
@@ -104,6 +119,26 @@ def test_a_second_learner_does_not_wait_for_one_that_cannot_be_promoted() -> Non
 
 
 # The leadership
+
+
+def test_the_highest_priority_follows_a_leader_that_has_to_go_whatever_its_log() -> None:
+    cluster = MemberCluster([*map(record, (1, 2, 3)), record(4, "learner", priority=9)])
+    cluster.do(update(3, priority=5), update(1, priority=5))
+    promotion = Promotion(cluster.leader.core, ELECTION_TIMEOUT_TICKS)
+    behind(cluster, 3, 5)
+    assert promotion.successor_or_none(cluster.membership, {2, 3, 4}) == 3
+    assert promotion.successor_or_none(cluster.membership, {2, 4}) == 2
+    assert promotion.successor_or_none(cluster.membership, {1, 4}) is None
+
+
+def test_the_leadership_may_be_moved_against_the_priorities_but_not_for_long() -> None:
+    cluster = MemberCluster(3)
+    cluster.do(update(1, priority=5))
+    cluster.move(2)
+    cluster.run(ELECTION_TIMEOUT_TICKS // 2)
+    assert cluster.leader.id == 2
+    cluster.run(ELECTION_TIMEOUT_TICKS)
+    assert cluster.leader.id == 1
 
 
 def preferring(node_id: int, count: int = 3) -> MemberCluster:
