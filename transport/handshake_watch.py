@@ -37,7 +37,6 @@ _EVENTS = (
     | zmq.EVENT_DISCONNECTED
 )
 _EVENT = struct.Struct("=HI")  # number and value, as libzmq lays them out
-_NOTED_BY_ZAP = ""
 # zmq.h: an error of the mechanism itself, and not one of how its messages are written.
 _CRYPTOGRAPHIC = 0x11000001
 _MECHANISM_MISMATCH = 0x11000002
@@ -46,39 +45,40 @@ _MECHANISM_MISMATCH = 0x11000002
 class WatchedSocket:
     """The events of one listening socket, and what is known of its connections."""
 
-    __slots__ = ("_domain", "_failure", "_named", "_open", "_refusals", "_successes", "monitor")
+    __slots__ = ("_domain", "_failure", "_keys_shown", "_named", "_open", "_refusals", "monitor")
 
     def __init__(self, monitor: Socket, domain: str, refusals: Refusals) -> None:
         self.monitor = monitor
         self._domain = domain
         self._refusals = refusals
         self._named: set[str] = set()  # reasons of which somebody was logged
-        self._successes = 0
+        self._keys_shown = 0
         self._failure: str | None = None
-        # {descriptor: (address, successes of the socket before it came)}; descriptors are used
-        # again, so there are never more than the process may have open.
+        # {descriptor: (address, keys shown before it came)}; descriptors are used again, so there
+        # are never more than the process may have open.
         self._open: dict[int, tuple[str, int]] = {}
 
     def on_event(self, number: int, value: int, endpoint: bytes) -> None:
         match number:
             case zmq.EVENT_ACCEPTED:
-                self._open[value] = (remote_address(value, endpoint), self._successes)
-            case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._successes += 1
+                self._open[value] = (remote_address(value, endpoint), self._keys_shown)
+            # A refused key is zap.py's to note; its connection closes some time later.
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._keys_shown += 1
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._failure = _reason_of(value)
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 self._failure = SILENT if value == errno.EAGAIN else PLAINTEXT
-            case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                self._failure = _NOTED_BY_ZAP
             case zmq.EVENT_DISCONNECTED:
                 self._on_closed(value)
 
     def _on_closed(self, descriptor: int) -> None:
-        address, successes = self._open.pop(descriptor, (UNKNOWN_ADDRESS, -1))
+        address, keys_shown = self._open.pop(descriptor, (UNKNOWN_ADDRESS, -1))
         failure, self._failure = self._failure, None
-        if failure is None and successes == self._successes:
-            failure = NOT_ZMTP  # no connection has succeeded since it came, so it had not either
+        if failure is None and keys_shown == self._keys_shown:
+            # No connection has shown a key since it came, so this one had not either. Where another
+            # one has, it is not counted: better that than to accuse who left in good order.
+            failure = NOT_ZMTP
         if not failure:
             return
         if address == UNKNOWN_ADDRESS and failure in self._named:

@@ -216,8 +216,12 @@ def test_one_watch_tells_several_sockets_apart(
     watch = HandshakeWatch(context, fail)
     routers = {domain: keyed.listen(context, domain, watch.watch) for domain in ("peer", "client")}
     watch.start()
-    plain = [keyed.connect(context, address, None) for _, address in routers.values()]
-    eventually(lambda: len(watch.counters()) == 2)
+    plain = []
+    for domain in ("client", "peer"):
+        _, address = routers[domain]
+        plain.append(keyed.connect(context, address, None))
+        # Each wakes the watch by itself, without a word from the other.
+        eventually(lambda: len(watch.counters()) == len(plain))
     assert watch.counters() == {"peer": {PLAINTEXT: 1}, "client": {PLAINTEXT: 1}}
     for client in plain:
         client.close(0)
@@ -251,6 +255,21 @@ ACCEPTED, FAILED = zmq.EVENT_ACCEPTED, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 CLOSED = zmq.EVENT_DISCONNECTED
 MISMATCH = 0x11000002
 NO_SUCH_DESCRIPTOR = 1 << 20
+
+
+def test_a_refused_key_that_closes_late_is_not_taken_for_something_else(
+    context: zmq.Context[Any],
+) -> None:
+    refusals = Refusals()
+    watched = WatchedSocket(context.socket(zmq.PAIR), "client", refusals)
+    stranger, plain = NO_SUCH_DESCRIPTOR, NO_SUCH_DESCRIPTOR + 1
+    watched.on_event(ACCEPTED, stranger, b"")
+    watched.on_event(zmq.EVENT_HANDSHAKE_FAILED_AUTH, 400, b"")
+    watched.on_event(ACCEPTED, plain, b"")
+    watched.on_event(FAILED, MISMATCH, b"")
+    watched.on_event(CLOSED, plain, b"")
+    watched.on_event(CLOSED, stranger, b"")
+    assert refusals.as_dict() == {"client": {PLAINTEXT: 1}}
 
 
 def test_who_was_gone_too_soon_for_an_address_is_not_logged_beside_one_that_has_it(
