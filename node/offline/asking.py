@@ -39,9 +39,7 @@ class Answer(NamedTuple):
     sign: Sign
 
 
-def ask(
-    members: Sequence[MemberRecord], cluster_id: int, patience_s: float
-) -> list[Answer]:
+def ask(members: Sequence[MemberRecord], cluster_id: int, patience_s: float) -> list[Answer]:
     """One answer for each of them, in this order."""
     deadline = time.monotonic() + patience_s
     context: zmq.Context[Socket] = zmq.Context()

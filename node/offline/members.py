@@ -33,17 +33,6 @@ def membership_after(membership: Membership, entry: LogEntry) -> Membership:
     return membership.changed(after, put=put, removed=removed, index=entry.index)
 
 
-def ids_named_by(entry: LogEntry) -> frozenset[int]:
-    """Every node that a configuration entry speaks of."""
-    try:
-        change = ConfigurationChange.decode(entry.data)
-        put, removed = decode_edits(change.context)
-    except (RecordDamaged, ValueError):
-        return frozenset()
-    named = [one.node_id for one in change.changes] + [member.node_id for member in put]
-    return frozenset((*named, *removed)) - {0}
-
-
 def shown_members(membership: Membership) -> list[dict[str, Any]]:
     """As plain values, an id of a directory as it is written elsewhere."""
     return [

@@ -11,7 +11,7 @@ from metastore.engines.contract import LogRecord, RecoveredLog, SnapshotMeta
 from metastore.node.identity import Identity
 from metastore.node.members.records import MemberRecord, Membership
 from metastore.node.offline.contents import open_contents
-from metastore.node.offline.members import ids_named_by, membership_after, membership_of
+from metastore.node.offline.members import membership_after, membership_of
 from metastore.node.offline.reading import Progress
 from metastore.node.raft.model import ConfigurationState, EntryType
 from metastore.transport.member_ops import Role
@@ -145,7 +145,6 @@ def _after(
     gone = {
         *(one for known in records for one in (*known.removed, *known.leaving, *known.active_ids)),
         *(member.node_id for known in records for member in known.members),
-        *(one for entry in log.entries if entry.type for one in ids_named_by(entry)),
     } - {node_id}
     own = _record(*records, node_id)
     own = MemberRecord(

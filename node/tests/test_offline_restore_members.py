@@ -89,6 +89,12 @@ def test_a_removed_id_is_refused_to_a_member_of_the_new_cluster(
     assert not (tmp_path / "new").exists()
 
 
+def test_who_was_on_its_way_out_does_not_come_back_either(backup: Path, tmp_path: Path) -> None:
+    used = with_members(backup, tmp_path / "used", replace(founded_by(1, 2, 9), leaving=(9,)))
+    restore(used, tmp_path / "new", new_identity(NEW_CLUSTER, 1, "memory"), MEMBERS[:2], quiet)
+    assert restored(tmp_path / "new").removed == (9,)
+
+
 def test_a_witness_of_the_new_cluster_gets_no_data(backup: Path, tmp_path: Path) -> None:
     path, identity = tmp_path / "new", new_identity(NEW_CLUSTER, 2, "memory")
     made = restore(backup, path, identity, MEMBERS, quiet)

@@ -9,7 +9,7 @@ import pytest
 from founding import founders, snapshot_of
 from restarts import FOUNDED, THREE, Disk, entries, entry, indexes
 
-from metastore.engines.contract import StorageDamaged
+from metastore.engines.contract import SnapshotMeta, StorageDamaged
 from metastore.engines.memory.store import MemoryStore
 from metastore.engines.memory.wal import WriteAheadLog
 from metastore.node.raft.model import Entry, HardState
@@ -145,6 +145,17 @@ def test_a_log_without_its_beginning_is_refused(disk: Disk) -> None:
     log.sync()
     log.close()
     with pytest.raises(StorageDamaged, match="not the beginning"):
+        disk.start()
+
+
+def test_a_record_of_the_members_that_cannot_be_read_is_damage(disk: Disk) -> None:
+    disk.start()
+    disk.write(entries(2, 3), (1, 0, 3))
+    disk.log.append((), None, SnapshotMeta(3, 1, b"nobody's record"))
+    disk.store.apply(entries(2, 3))
+    disk.save_snapshot()
+    disk.crash()
+    with pytest.raises(StorageDamaged, match="record of the members at index 3"):
         disk.start()
 
 

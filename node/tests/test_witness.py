@@ -13,6 +13,7 @@ from snapshot_keeping import ADDRESS, FOUNDED, Node, Sender, message_for
 from metastore.engines.contract import SnapshotMeta
 from metastore.engines.files import Files
 from metastore.engines.snapshot_format import verify
+from metastore.node import effects
 from metastore.node.identity import Identity
 from metastore.node.members.records import encode_edits
 from metastore.node.offline.restore import opened_engine
@@ -139,6 +140,19 @@ def test_what_a_witness_was_sent_whole_is_not_applied_either(make_runtime: MakeR
     assert (node.store.last_applied, node.store.key_count) == (4, 0)
     assert node.membership.index == 3
     assert [m.index for m in node.sent() if isinstance(m, AppendEntriesReply)][-1] == 4
+
+
+def test_entries_without_data_count_too_so_that_ticks_come_between(
+    make_runtime: MakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effects, "APPLIED_BYTES_PER_TURN", 1)
+    node = make_runtime(THREE, is_witness=True)
+    node.core.raft.log._committed_bytes_max = 1  # one entry a Ready
+    node.step(append([Entry(2, 2), Entry(2, 3)], commit=1))
+    node.settle()
+    node.core.step(append([], commit=3, prev=3))
+    assert node.effects.carry_out_some()
+    assert node.store.last_applied == 2
 
 
 def test_a_witness_compacts_its_log_as_any_node_does(make_runtime: MakeRuntime) -> None:
