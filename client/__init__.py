@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metastore.client import ops
+    from metastore.client import members, ops
     from metastore.client.client import Client
     from metastore.client.comparisons import (
         Comparison,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MetastoreError,
         NotLeader,
         OutcomeUnknown,
+        PermissionDenied,
         Unavailable,
         WrongCluster,
         WrongVersion,
@@ -70,6 +71,7 @@ __all__ = [
     "MetastoreError",
     "NotLeader",
     "OutcomeUnknown",
+    "PermissionDenied",
     "Pipeline",
     "PutResult",
     "RangeResult",
@@ -83,6 +85,7 @@ __all__ = [
     "WrongVersion",
     "create_revision",
     "lease_of",
+    "members",
     "mod_revision",
     "ops",
     "prefix_range",
@@ -97,8 +100,8 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ops":
-        return import_module("metastore.client.ops")
+    if name in ("ops", "members"):
+        return import_module(f"metastore.client.{name}")
     if name in __all__:
         for module_name in _MODULES:
             module = import_module(f"metastore.client.{module_name}")

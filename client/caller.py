@@ -1,7 +1,7 @@
 """What the groups of calls have in common: a way to have a request carried out.
 
 Reading order 20 of the client. Client (client.py) implements it and is put together from the
-groups: key_calls.py and coordination.py.
+groups: key_calls.py, coordination.py and member_calls.py.
 """
 
 from abc import ABC, abstractmethod

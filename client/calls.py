@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metastore.client.errors import InvalidRequest, MetastoreError
-from metastore.transport import schema
+from metastore.transport import member_ops, schema
 from metastore.transport.envelope import ReadLevel
 
 if TYPE_CHECKING:
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 LEVELS = {level.name.lower(): level for level in ReadLevel}
 # Writes that may be carried out twice without anybody noticing: they need no session.
 _HARMLESS = frozenset((schema.Op.LEASE_KEEP_ALIVE, schema.Op.SESSION_OPEN))
+
+
+def _repeats_itself(operations: Sequence[schema.Operation]) -> bool:
+    """Whether the leader answers the second time as it did the first. A leadership moved "to
+    somebody" twice may come back to where it was: the one exception among those about members."""
+    kind = operations[0][0]
+    is_named_move = kind == member_ops.MOVE_LEADER and bool(operations[0][1])
+    return kind == member_ops.MEMBER_CHANGE or is_named_move
 
 
 def to_level(name: str) -> ReadLevel:
@@ -37,6 +45,7 @@ class Call:
         "deadline",
         "error",
         "is_done",
+        "is_harmless",
         "is_lost",
         "is_read",
         "is_repeatable",
@@ -64,9 +73,13 @@ class Call:
     ) -> None:
         self.operations = operations
         self.plain_request = self.request = schema.encode_request(operations)
-        self.is_read = schema.is_read_only(operations)
-        self.is_repeatable = self.is_read or all(op[0] in _HARMLESS for op in operations)
-        self.wants_session = use_sessions and not self.is_repeatable
+        self.is_read = schema.is_read_only(operations) or operations[0][0] == member_ops.MEMBERS
+        # Carried out twice, or not known whether at all: nobody need know.
+        self.is_harmless = self.is_read or all(op[0] in _HARMLESS for op in operations)
+        self.is_repeatable = self.is_harmless or _repeats_itself(operations)
+        # Requests about members never reach the store, which keeps the sessions.
+        is_of_store = operations[0][0] not in member_ops.MEMBER_OPERATIONS
+        self.wants_session = use_sessions and is_of_store and not self.is_repeatable
         self.session: Session | None = None
         self.sequence = 0
         self.level = level if self.is_read else ReadLevel.LINEARIZABLE
@@ -85,7 +98,7 @@ class Call:
         return self.is_repeatable or self.session is not None
 
     def may_have_happened(self) -> bool:
-        return (self.is_sent or self.is_lost) and not self.is_repeatable
+        return (self.is_sent or self.is_lost) and not self.is_harmless
 
     def finish(self, results: Sequence[Any]) -> None:
         self.results = results

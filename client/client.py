@@ -2,7 +2,7 @@
 
 Reading order 23 of the client, and the door to it. Every call waits for its outcome, at most
 `timeout_s` seconds; what the errors mean is drawn in errors.py, what is sent again in routing.py.
-The calls themselves are in key_calls.py and coordination.py.
+The calls themselves are in key_calls.py, coordination.py and member_calls.py.
 """
 
 import time
@@ -17,12 +17,12 @@ from metastore.client.discovery import Discovery
 from metastore.client.driver import Driver
 from metastore.client.errors import InvalidRequest, Unavailable
 from metastore.client.futures import WINDOW_COUNT, Pipeline
-from metastore.client.results import Member
+from metastore.client.member_calls import MemberCalls
 from metastore.client.sessions import HEADER_BYTES_MAX
 from metastore.client.statuses import ask_statuses
 from metastore.transport import schema
 from metastore.transport.addresses import parse_connect_address
-from metastore.transport.envelope import ReadLevel
+from metastore.transport.envelope import MemberAddresses, ReadLevel
 from metastore.transport.errors import BadAddress
 
 TIMEOUT_S = 5.0
@@ -31,7 +31,7 @@ OPERATIONS_MAX = schema.OPERATIONS_MAX - 1
 REQUEST_BYTES_MAX = schema.REQUEST_BYTES_MAX - HEADER_BYTES_MAX
 
 
-class Client(Coordination):
+class Client(Coordination, MemberCalls):
     """Talks to one cluster. Knowing one node is enough: the others are learned from it.
 
     endpoints: "tcp://host:port" of client sockets, in order of preference; a sequence, or one text
@@ -70,8 +70,9 @@ class Client(Coordination):
 
         return Pipeline(self._driver, make_call, window)
 
-    def members(self, *, timeout_s: float | None = None) -> tuple[Member, ...]:
-        """The nodes of the cluster, by id, as the first node that answers knows them."""
+    def known_nodes(self, *, timeout_s: float | None = None) -> tuple[MemberAddresses, ...]:
+        """The nodes of the cluster, by id, as the first node that answers knows them: needs no
+        leader, and may be old. `client` is "" where clients are not served (a witness)."""
         discovery = self._discovery
         deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         if not self._driver.wait(lambda: bool(discovery.members), deadline, asks=True):
@@ -81,11 +82,10 @@ class Client(Coordination):
     def status(self, *, timeout_s: float | None = None) -> dict[int, dict[str, Any]]:
         """What the status socket of every member says, by node id. A node that does not answer has
         {"error": {"code", "message"}}."""
-        members = self.members(timeout_s=timeout_s)
-        addresses = [member.status_address for member in members]
+        nodes = self.known_nodes(timeout_s=timeout_s)
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        answers = ask_statuses(self._context, addresses, limit_s)
-        return {member.node_id: answers[member.status_address] for member in members}
+        answers = ask_statuses(self._context, [node.status for node in nodes], limit_s)
+        return {node.node_id: answers[node.status] for node in nodes}
 
     def close(self) -> None:
         """Ends calls under way with an error. The client is of no use afterwards."""

@@ -1,6 +1,6 @@
 """The calls by which programs work together: leases, watches, locks, elections.
 
-Reading order 22 of the client: the other half of Client, on top of key_calls.py.
+Reading order 22 of the client: a part of Client, on top of key_calls.py.
 """
 
 import time

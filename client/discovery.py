@@ -7,7 +7,7 @@ where to go. Time comes in as an argument (seconds of time.monotonic()).
 from collections.abc import Sequence
 
 from metastore.client.errors import WrongCluster
-from metastore.client.results import Member
+from metastore.transport.envelope import MemberAddresses
 
 PAUSE_S_MIN = 0.02  # first pause after a failure
 PAUSE_S_MAX = 0.5  # the pause doubles up to this
@@ -45,7 +45,8 @@ class Discovery:
         self.is_pinned = is_pinned
         self.cluster_id = 0  # 0: not learned yet
         self.leader_id = 0  # 0: not known
-        self.members: dict[int, Member] = {}
+        self.members: dict[int, MemberAddresses] = {}  # a witness has no client address
+        self._teller_id = 0  # the node whose word `members` is
         self.reason = "no node has been reached yet"  # why there is no leader to go to
         self.pause = Pause()  # of everything that needs the leader
         self._node_of: dict[str, int] = {}  # endpoint -> the node that answered there
@@ -57,8 +58,10 @@ class Discovery:
         if self.is_pinned:
             return self.given
         reached = {self._node_of[endpoint] for endpoint in self.given if endpoint in self._node_of}
-        learned = (m.client_address for m in self.members.values() if m.node_id not in reached)
-        return tuple(dict.fromkeys((*self.given, *learned)))
+        others = (member for member in self.members.values() if member.node_id not in reached)
+        learned = (member.client for member in others if member.client)
+        # And whoever answers, though the node that told us last has not heard of it yet.
+        return tuple(dict.fromkeys((*self.given, *learned, *self._node_of)))
 
     def on_welcome(
         self,
@@ -66,7 +69,7 @@ class Discovery:
         cluster_id: int,
         node_id: int,
         leader_id: int,
-        members: Sequence[Member],
+        members: Sequence[MemberAddresses],
     ) -> None:
         """Raises WrongCluster if the endpoint is not of the cluster that the others are of."""
         if self.cluster_id and cluster_id != self.cluster_id:
@@ -76,7 +79,13 @@ class Discovery:
             )
         self.cluster_id = cluster_id
         self._node_of[endpoint] = node_id
-        self.members = {member.node_id: member for member in members}
+        # A node that lags behind may still name members that were removed, at places they have
+        # left.
+        if leader_id == node_id or not self.leader_id or self._teller_id != self.leader_id:
+            self.members = {member.node_id: member for member in members}
+            self._teller_id = node_id
+        if leader_id == node_id:
+            self._forget_strangers(endpoint)
         # Only the leader's own word displaces what is known; a lagging follower's may be old.
         if leader_id == node_id or not self.leader_id:
             self.leader_id = leader_id
@@ -109,6 +118,7 @@ class Discovery:
         self._pauses.setdefault(endpoint, Pause()).extend(now)
         if endpoint == self.leader_endpoint_or_none():
             self.leader_id = 0
+        self._node_of.pop(endpoint, None)  # who comes back there may be another
 
     def on_reached(self, endpoint: str) -> None:
         self._pauses.pop(endpoint, None)
@@ -134,6 +144,20 @@ class Discovery:
         member = self.members.get(self.leader_id)
         if member is None:
             return None
-        if self.is_pinned and member.client_address not in self.given:
+        if self.is_pinned and member.client not in self.given:
             return None
-        return member.client_address
+        return member.client or None
+
+    def holds_data(self, endpoint: str) -> bool:
+        """Whether a node that answers there can serve reads and watches, as far as is known: a
+        witness cannot. A pinned client shall hear that from the node."""
+        member = self.members.get(self._node_of.get(endpoint, 0))
+        return self.is_pinned or member is None or bool(member.client)
+
+    def _forget_strangers(self, endpoint: str) -> None:
+        """The leader itself has just said who the members are: others are of no use any more,
+        unless the user named them. The leader's own place is good, whatever it is called."""
+        places = {member.client for member in self.members.values()} | {*self.given, endpoint}
+        for known in (self._node_of, self._pauses):
+            for stranger in known.keys() - places:
+                del known[stranger]

@@ -5,6 +5,7 @@
     │   └── NotLeader      nothing happened: go to `leader_address` (a pinned client only)
     ├── OutcomeUnknown     it may have happened or may yet happen: read before you repeat it
     ├── InvalidRequest     never happened and never will: change the request
+    │   ├── PermissionDenied   this client's key may not do that: change what it may, or its key
     │   ├── WrongCluster   the endpoint belongs to another cluster: change the endpoints
     │   ├── AnswerTooLarge a read of more than one answer can hold: give a limit, or scan
     │   ├── Compacted      the revision is gone: read what is there now, and go on from there
@@ -44,6 +45,13 @@ class InvalidRequest(MetastoreError):
     def __init__(self, message: str, code: int = 3) -> None:
         super().__init__(message)
         self.code = code
+
+
+class PermissionDenied(InvalidRequest):
+    """The cluster knows who asks, and that one may not do this. Nothing happened."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=7)  # gRPC's PERMISSION_DENIED
 
 
 class WrongCluster(InvalidRequest):

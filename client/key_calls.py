@@ -1,6 +1,6 @@
 """The calls about keys: put, get, range, delete, transactions, and the store's history.
 
-Reading order 21 of the client: one half of Client. Words become operations in ops.py.
+Reading order 21 of the client: a part of Client. Words become operations in ops.py.
 """
 
 import itertools

@@ -12,11 +12,11 @@ from metastore.client import verdicts
 from metastore.client.connection import Connection
 from metastore.client.discovery import Discovery
 from metastore.client.errors import MetastoreError, WrongCluster
-from metastore.client.results import Member
 from metastore.transport import envelope
 from metastore.transport.envelope import ErrorCode
 
 GREETING_S = 0.05  # between two questions for the leader to the same node
+REFRESH_S = 1.0  # between two looks at who the members are and where, while all goes well
 GREETING_S_MAX = 1.0  # an answer that has not come by then is not waited for any more
 PATIENCE_S = 0.1  # for an endpoint to answer, before the next one is tried
 
@@ -46,6 +46,14 @@ class Nodes:
             if connection.greeting_ids and now - asked_at < GREETING_S_MAX:
                 continue
             self.greet(connection, now)
+
+    def refresh(self, now: float) -> None:
+        """Greets the nodes in use now and then: they may all move, one after the other, and the
+        last one known must have told us of the others before it goes."""
+        for endpoint, connection in self.connections.items():
+            is_due = now - self._greeted_at.get(endpoint, 0.0) > REFRESH_S
+            if is_due and connection.is_ready and not connection.greeting_ids:
+                self.greet(connection, now)
 
     def greet(self, connection: Connection, now: float) -> None:
         """Earlier greetings to it are not waited for any more."""
@@ -78,7 +86,9 @@ class Nodes:
             if connection is None or connection.is_silent(now):
                 continue
             if connection.is_ready:
-                return connection
+                if self.discovery.holds_data(endpoint):
+                    return connection
+                continue
             if now - connection.made_at < PATIENCE_S:
                 return None  # worth a moment's patience before turning to the next
         return None
@@ -99,10 +109,13 @@ class Nodes:
 
     def on_welcome(self, connection: Connection, welcome: envelope.Welcome) -> None:
         connection.greeting_ids.discard(welcome.request_id)
-        members = [Member(*member) for member in welcome.members]
         try:
             self.discovery.on_welcome(
-                connection.endpoint, welcome.cluster_id, welcome.node_id, welcome.leader_id, members
+                connection.endpoint,
+                welcome.cluster_id,
+                welcome.node_id,
+                welcome.leader_id,
+                welcome.members,
             )
         except WrongCluster as error:
             self.refusal = error
@@ -120,6 +133,7 @@ class Nodes:
         """Closes a connection; what was under way on it is the caller's to see to."""
         if self.connections.get(connection.endpoint) is connection:
             del self.connections[connection.endpoint]
+            self._greeted_at.pop(connection.endpoint, None)
         self.changes_count += 1
         self.discovery.on_lost(connection.endpoint, reason, now)
         connection.close()

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from metastore.client.errors import Compacted, InvalidRequest
-from metastore.transport import schema
+from metastore.client.member_results import (
+    LeaderMoved,
+    MemberList,
+    decode_leader_moved,
+    decode_members,
+)
+from metastore.client.member_results import Member as Member
+from metastore.transport import member_ops, schema
 from metastore.transport.schema import Code, Op, Operation
 
 
@@ -131,15 +138,6 @@ class Refused:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One node of the cluster as its peers know it. Addresses are ZeroMQ's ("tcp://host:port")."""
-
-    node_id: int
-    client_address: str
-    status_address: str
-
-
 BatchResult: TypeAlias = (
     PutResult
     | DeleteResult
@@ -152,6 +150,8 @@ BatchResult: TypeAlias = (
     | LeaseList
     | HashResult
     | AlarmList
+    | MemberList
+    | LeaderMoved
     | Refused
 )
 
@@ -193,6 +193,9 @@ _DECODERS: dict[int, Callable[[Operation, Sequence[Any]], BatchResult]] = {
     Op.ALARMS: lambda _, result: AlarmList(*result[1:]),
     Op.SESSION_OPEN: _done,
     Op.SESSION_CLOSE: _done,
+    member_ops.MEMBERS: lambda _, result: decode_members(result),
+    member_ops.MEMBER_CHANGE: lambda _, result: decode_members(result),
+    member_ops.MOVE_LEADER: lambda _, result: decode_leader_moved(result),
 }
 
 

@@ -1,7 +1,7 @@
 """Where each call goes, and what the answers mean for it: the one place that decides about retries.
 
 Reading order 10 of the client. A call is sent again if and only if that is safe:
-  * it only reads, or does no harm twice (a lease's keep-alive), or
+  * it only reads, or does no harm twice (a lease's keep-alive, a change of the members), or
   * it never left (no connection, or dropped from the queue), or
   * the node said that it was not proposed ("not_leader", "unavailable"), or
   * it has a number in a session: the cluster carries it out once, however often it arrives.
@@ -126,7 +126,7 @@ class Router:
             # Asking again would give the same: it must not look like a node out of order.
             call = connection.waiting.pop(verdicts.peek_request_id(frame), None)
             if call is not None:
-                unread = verdicts.unknown("the node's answer is too large to be read")
+                unread = verdicts.unknown_of(call, "the node's answer is too large to be read")
                 call.fail(verdicts.too_large(len(frame)) if call.is_read else unread)
             return
         if error.code == ErrorCode.WRONG_VERSION:
@@ -139,7 +139,7 @@ class Router:
             refusal = self._sessions.refusal_or_none(call, results)
         except Exception:
             text = "the node's answer cannot be read; is it of another version?"
-            call.fail(WrongVersion(text) if call.is_read else verdicts.unknown(text))
+            call.fail(WrongVersion(text) if call.is_read else verdicts.unknown_of(call, text))
             return
         if refusal is None:
             call.finish(results)
@@ -166,7 +166,7 @@ class Router:
             self.discovery.on_unavailable(now)
             self._park(call, is_lost=True)
         elif failure.code == ErrorCode.OUTCOME_UNKNOWN:
-            call.fail(verdicts.unknown(text))
+            call.fail(verdicts.unknown_of(call, text))
         else:
             self._refuse(call, verdicts.refusal(failure.code, text), is_answered=True)
 
@@ -176,7 +176,7 @@ class Router:
             self._park(call)
             return
         member = self.discovery.members.get(leader_id)
-        address = member.client_address if member else ""
+        address = member.client if member else ""
         hint = f"; the leader is node {leader_id}" + (f" at {address}" if address else "")
         self._refuse(call, NotLeader(text + hint, leader_id, address), is_answered=True)
 
@@ -203,6 +203,7 @@ class Router:
                 self._on_silent(connection, now)
             elif connection.is_doubtful(now):
                 self._on_doubtful(connection, now)
+        self.nodes.refresh(now)
         for connection in self.watching.silent(now):
             self._drop(connection, "no sign of life for a watch", now)
         if any(call.deadline <= now for call in self.parked):
@@ -230,14 +231,15 @@ class Router:
 
     def _give_up(self, call: Call) -> None:
         if call.may_have_happened():
-            call.fail(verdicts.unknown("no answer came in time"))
+            call.fail(verdicts.unknown_of(call, "no answer came in time"))
         else:
             call.fail(Unavailable(f"not served in time; {call.reason}"))
 
     def _refuse(self, call: Call, error: MetastoreError, *, is_answered: bool = False) -> None:
         """Ends a call that goes no further; `is_answered`: the last sending had no effect."""
         call.is_sent &= not is_answered
-        call.fail(verdicts.unknown(str(error)) if call.may_have_happened() else error)
+        is_unknown = call.may_have_happened()
+        call.fail(verdicts.unknown_of(call, str(error)) if is_unknown else error)
 
     def _drop(self, connection: Connection, reason: str, now: float) -> None:
         """Ends a connection. What may be sent again goes elsewhere; the rest is unknown."""
@@ -247,7 +249,8 @@ class Router:
         for call in calls.values():
             call.reason = f"{connection.endpoint}: {reason}"
             if call.is_sent and not call.may_be_sent_again():
-                call.fail(verdicts.unknown(f"{connection.endpoint} went away before the answer"))
+                text = f"{connection.endpoint} went away before the answer"
+                call.fail(verdicts.unknown_of(call, text))
             else:
                 self._park(call, is_lost=True)
 
@@ -260,7 +263,8 @@ class Router:
         for connection in self.nodes.connections.values():
             for call in connection.waiting.values():
                 is_unknown = call.may_have_happened()
-                call.fail(verdicts.unknown("the client was closed") if is_unknown else error)
+                closed = verdicts.unknown_of(call, "the client was closed")
+                call.fail(closed if is_unknown else error)
         self.nodes.close()
 
     def _say_farewell(self) -> None:

@@ -5,22 +5,36 @@ Reading order 7 of the client, read with routing.py. Pure.
 
 import msgpack
 
+from metastore.client.calls import Call
 from metastore.client.errors import (
     AnswerTooLarge,
     InvalidRequest,
     OutcomeUnknown,
+    PermissionDenied,
     WrongCluster,
     WrongVersion,
 )
 from metastore.transport.envelope import ErrorCode
+from metastore.transport.member_ops import MEMBER_OPERATIONS
 
 FRAME_HEAD_BYTES = 64  # hold the version, the kind and the request id of any frame
 
 _REFUSALS: dict[str, type[InvalidRequest]] = {
     ErrorCode.INVALID: InvalidRequest,
+    ErrorCode.PERMISSION_DENIED: PermissionDenied,
     ErrorCode.WRONG_CLUSTER: WrongCluster,
     ErrorCode.WRONG_VERSION: WrongVersion,
 }
+
+
+def unknown_of(call: Call, why: str) -> OutcomeUnknown:
+    """What became of the call is not known."""
+    if call.operations[0][0] not in MEMBER_OPERATIONS:
+        return unknown(why)
+    return OutcomeUnknown(
+        f"{why}; the members or the leader may have changed or may yet: look at the list of the "
+        "members before going on"
+    )
 
 
 def unknown(why: str) -> OutcomeUnknown:

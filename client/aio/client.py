@@ -20,6 +20,7 @@ from metastore.client.aio.election import Election
 from metastore.client.aio.key_calls import KeyCalls
 from metastore.client.aio.lease import Granting, Lease
 from metastore.client.aio.lock import Lock
+from metastore.client.aio.member_calls import MemberCalls
 from metastore.client.aio.watch import Watch
 from metastore.client.calls import Call, to_level
 from metastore.client.client import TIMEOUT_S, make_call, parse_endpoints
@@ -29,16 +30,16 @@ from metastore.client.election import ELECTION_TTL_S
 from metastore.client.errors import Unavailable
 from metastore.client.futures import decode_call, decode_only
 from metastore.client.lock import LOCK_TTL_S
-from metastore.client.results import BatchResult, LeaseGrant, LeaseList, Member, TimeToLive
+from metastore.client.results import BatchResult, LeaseGrant, LeaseList, TimeToLive
 from metastore.client.statuses import ask_statuses
 from metastore.client.watch import make_stream
-from metastore.transport.envelope import ReadLevel
+from metastore.transport.envelope import MemberAddresses, ReadLevel
 from metastore.transport.schema import Operation
 
 LEASE_ID_MAX = (1 << 63) - 1
 
 
-class Client(KeyCalls):
+class Client(KeyCalls, MemberCalls):
     """Talks to one cluster; the arguments are those of the threaded client. It belongs to the event
     loop that first uses it until that is closed; another loop then may have it.
 
@@ -62,8 +63,8 @@ class Client(KeyCalls):
         self._bridge = Bridge(Driver(self._context, self._discovery))
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
-    async def members(self, *, timeout_s: float | None = None) -> tuple[Member, ...]:
-        """The nodes of the cluster, by id, as the first node that answers knows them."""
+    async def known_nodes(self, *, timeout_s: float | None = None) -> tuple[MemberAddresses, ...]:
+        """As with the threaded client: needs no leader, and may be old."""
         discovery = self._discovery
         limit_s = self._limit(timeout_s)
         if not await self._bridge.wait(lambda: bool(discovery.members), limit_s, asks=True):
@@ -73,12 +74,12 @@ class Client(KeyCalls):
     async def status(self, *, timeout_s: float | None = None) -> dict[int, dict[str, Any]]:
         """What the status socket of every member says, by node id. A node that does not answer has
         {"error": {"code", "message"}}."""
-        members = await self.members(timeout_s=timeout_s)
-        addresses = [member.status_address for member in members]
+        nodes = await self.known_nodes(timeout_s=timeout_s)
+        addresses = [node.status for node in nodes]
         answers = await asyncio.to_thread(
             ask_statuses, self._context, addresses, self._limit(timeout_s)
         )
-        return {member.node_id: answers[member.status_address] for member in members}
+        return {node.node_id: answers[node.status] for node in nodes}
 
     def lease(
         self,

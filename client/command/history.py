@@ -13,7 +13,8 @@ from metastore.client.command.addresses import open_client
 from metastore.client.command.exits import ExitCode
 from metastore.client.command.printing import write_line
 from metastore.client.errors import InvalidRequest, Unavailable
-from metastore.client.results import HashResult, Member
+from metastore.client.results import HashResult
+from metastore.transport.envelope import MemberAddresses
 from metastore.transport.schema import FUTURE_REVISION
 
 RETRY_S = 0.05  # for a node that has not come to the revision yet
@@ -23,7 +24,7 @@ RETRY_S = 0.05  # for a node that has not come to the revision yet
 class Answer:
     """What one node said, or why it said nothing."""
 
-    member: Member
+    node: MemberAddresses
     result: HashResult | None
     trouble: str = ""
 
@@ -62,9 +63,9 @@ def hash_(ctx: click.Context, revision: int) -> None:
     Fails with 1 if two nodes differ, with 3 if a node does not answer.
     """
     with open_client(ctx) as client:
-        members = client.members()
+        nodes = [node for node in client.known_nodes() if node.client]  # a witness has no data
         revision = revision or client.hash().hash_revision
-    answers = [_ask(ctx, member, revision) for member in members]
+    answers = [_ask(ctx, node, revision) for node in nodes]
     _print_table(answers)
     states = {(a.result.hash, a.result.compact_revision) for a in answers if a.result}
     if len(states) > 1:
@@ -72,27 +73,27 @@ def hash_(ctx: click.Context, revision: int) -> None:
         ctx.exit(ExitCode.FAILED)
     silent = [answer for answer in answers if answer.result is None]
     for answer in silent:
-        text = f"metastore: node {answer.member.node_id} was not compared: {answer.trouble}"
+        text = f"metastore: node {answer.node.node_id} was not compared: {answer.trouble}"
         click.echo(text, err=True)
     if silent:
         ctx.exit(ExitCode.UNAVAILABLE)
     click.echo(f"all {len(answers)} nodes agree at revision {revision}")
 
 
-def _ask(ctx: click.Context, member: Member, revision: int) -> Answer:
+def _ask(ctx: click.Context, node: MemberAddresses, revision: int) -> Answer:
     """One node alone, waited for until it has come to the revision."""
     deadline = time.monotonic() + ctx.obj["timeout_s"]
-    with open_client(ctx, is_pinned=True, endpoint=member.client_address) as client:
+    with open_client(ctx, is_pinned=True, endpoint=node.client) as client:
         while True:
             try:
-                return Answer(member, client.hash(revision, level="local"))
+                return Answer(node, client.hash(revision, level="local"))
             except Unavailable as error:
-                return Answer(member, None, str(error))
+                return Answer(node, None, str(error))
             except InvalidRequest as error:
                 if str(error) != FUTURE_REVISION:
                     raise
             if time.monotonic() >= deadline:
-                return Answer(member, None, f"it has not come to revision {revision}")
+                return Answer(node, None, f"it has not come to revision {revision}")
             time.sleep(RETRY_S)
 
 
@@ -107,6 +108,6 @@ def _print_table(answers: list[Answer]) -> None:
     for answer in answers:
         found = answer.result
         shown = (f"{found.hash:08x}", str(found.compact_revision)) if found else ("-", "-")
-        table.add_row(str(answer.member.node_id), *shown, answer.member.client_address)
+        table.add_row(str(answer.node.node_id), *shown, answer.node.client)
     # A fixed width away from terminals: an address cut in two is no address.
     Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -49,7 +49,7 @@ def _status_addresses(ctx: click.Context) -> dict[int, str]:
     """By node id. The nodes know each other best; cluster.json serves if none answers."""
     try:
         with open_client(ctx) as client:
-            return {member.node_id: member.status_address for member in client.members()}
+            return {node.node_id: node.status for node in client.known_nodes()}
     except Unavailable:
         cluster = read_cluster_or_none(ctx)
         if cluster is None:

@@ -6,10 +6,12 @@ What it does not play itself, a test answers by `answers`.
 import threading
 from typing import Any
 
+import msgpack
 import zmq
 from fake_node import FakeNode
 
-from metastore.transport import schema
+from metastore.transport import member_ops, schema
+from metastore.transport.member_ops import MemberInfo
 
 
 class FakeCluster:
@@ -26,6 +28,7 @@ class FakeCluster:
         self.session_changes: list[Any] = []  # SESSION_OPEN and SESSION_CLOSE, in order
         self.answers: dict[int, Any] = {}  # operation code -> result; for what is not played here
         self.applied: list[Any] = []  # every operation that changed something, in order
+        self.infos: list[MemberInfo] | None = None  # of the members; None: voters, one per node
         self.lock = threading.Lock()
         self.nodes: list[FakeNode] = []
         for node_id in range(1, nodes_count + 1):
@@ -38,9 +41,33 @@ class FakeCluster:
     def leader(self) -> FakeNode:
         return self[self.leader_id]
 
+    def shown(self) -> list[tuple[int, str, str]]:
+        """The members as greetings tell of them."""
+        return [(node.node_id, node.client_address, node.status_address) for node in self.nodes]
+
+    def members(self) -> list[MemberInfo]:
+        """The members as the list tells of them."""
+        if self.infos is not None:
+            return self.infos
+        return [
+            MemberInfo(
+                *(node_id, "voter", "member", f"tcp://n{node_id}:1", client, status),
+                *(f"tcp://n{node_id}:4", 500 + node_id, 0),
+            )
+            for node_id, client, status in self.shown()
+        ]
+
+    def decode(self, request: bytes) -> Any:
+        """The operations; strictly."""
+        operations = msgpack.unpackb(request, use_list=False)
+        if operations[0][0] not in member_ops.MEMBER_OPERATIONS:
+            return schema.decode_request(request)
+        member_ops.decode_member_request(request)
+        return operations
+
     def apply(self, request: bytes) -> bytes:
         with self.lock:
-            operations = schema.decode_request(request)
+            operations = self.decode(request)
             if operations[0][0] != schema.Op.SESSION:
                 return schema.encode_results([self._apply(operation) for operation in operations])
             _, session, sequence, _ = operations[0]
@@ -66,6 +93,14 @@ class FakeCluster:
             self.session_changes.append(operation)
             self.sessions.pop(operation[1], None)
             return [0, self.revision]
+        if code == member_ops.MOVE_LEADER:
+            self.applied.append(operation)
+            self.leader_id = operation[1] or self.leader_id % len(self.nodes) + 1
+            return [0, self.leader_id]
+        if code in member_ops.MEMBER_OPERATIONS:
+            if code == member_ops.MEMBER_CHANGE:
+                self.applied.append(operation)
+            return [0, self.leader_id, self.cluster_id, self.members()]
         return self._apply_to_keys(operation)
 
     def _apply_to_keys(self, operation: Any) -> Any:

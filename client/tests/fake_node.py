@@ -41,6 +41,8 @@ class FakeNode:
         self.answers_greetings = True
         self.frames_of_messages: list[int] = []
         self.hellos_count = 0
+        self.told: list[tuple[int, str, str]] | None = None  # its own idea of the members
+        self.told_leader_id: int | None = None
         self.held: list[tuple[bytes, envelope.Request]] = []
         self.changed = threading.Condition()
         self._router = cluster.context.socket(zmq.ROUTER)
@@ -158,22 +160,19 @@ class FakeNode:
         if code:
             self._send(identity, envelope.encode_error(hello.request_id, code, "no entry"))
             return
-        members = [
-            (node.node_id, node.client_address, node.status_address) for node in self.cluster.nodes
-        ]
         self._send(
             identity,
             envelope.encode_welcome(
                 hello.request_id,
                 self.cluster.cluster_id,
                 self.node_id,
-                self.cluster.leader_id,
-                members,
+                self.cluster.leader_id if self.told_leader_id is None else self.told_leader_id,
+                self.cluster.shown() if self.told is None else self.told,
             ),
         )
 
     def _act(self, identity: bytes, request: envelope.Request) -> bool:
-        operations = schema.decode_request(request.request)
+        operations = self.cluster.decode(request.request)
         if operations[0][0] in (schema.Op.SESSION_OPEN, schema.Op.SESSION_CLOSE):
             is_leading = self.node_id == self.cluster.leader_id
             if is_leading:

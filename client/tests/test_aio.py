@@ -57,7 +57,7 @@ def test_put_get_range_and_delete(cluster: Any) -> None:
         results = await client.batch([ops.put("c", "3"), ops.get("c")])
         assert len(results) == 2
         assert (await client.delete_range("a", "z", prev_kv=True)).deleted == 2
-        assert [member.node_id for member in await client.members()] == [1]
+        assert [member.node_id for member in await client.known_nodes()] == [1]
         assert (await client.status())[1]["state"] == "leader"
 
     run(cluster, body)
@@ -140,7 +140,7 @@ def test_what_goes_wrong_raises_what_it_raises_in_threads(
     async def nowhere() -> None:
         async with aio.Client(unused_address, timeout_s=0.1) as client:
             with pytest.raises(Unavailable, match=unused_address):
-                await client.members()
+                await client.known_nodes()
 
     asyncio.run(nowhere())
 

@@ -4,9 +4,9 @@ import pytest
 
 from metastore.client.discovery import PAUSE_S_MAX, REDIRECTS_MAX, Discovery, Pause
 from metastore.client.errors import WrongCluster
-from metastore.client.results import Member
+from metastore.transport.envelope import MemberAddresses
 
-MEMBERS = [Member(node, f"tcp://n{node}:1", f"tcp://n{node}:2") for node in (1, 2, 3)]
+MEMBERS = [MemberAddresses(node, f"tcp://n{node}:1", f"tcp://n{node}:2") for node in (1, 2, 3)]
 
 
 def picture(*, leader_id: int = 1, is_pinned: bool = False) -> Discovery:

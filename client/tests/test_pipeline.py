@@ -66,7 +66,7 @@ def test_futures_of_one_pipeline_fail_each_for_itself(cluster: Any) -> None:
 def test_a_broken_connection_ends_the_writes_under_way_and_repeats_the_reads(cluster: Any) -> None:
     cluster.leader.script.extend(["ignore", "ignore", "hang_up"])
     with Client(cluster.leader.client_address, use_sessions=False) as client:
-        client.members()
+        client.known_nodes()
         pipeline = client.pipeline()
         write, read, last = pipeline.put("a", "1"), pipeline.get("a"), pipeline.delete("a")
         assert isinstance(write.exception(), OutcomeUnknown)

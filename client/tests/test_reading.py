@@ -17,7 +17,7 @@ def test_members_and_their_statuses_are_told_even_by_a_cluster_without_a_leader(
 ) -> None:
     cluster = make_cluster(2, leader_id=0)
     with client_of(cluster[1]) as client:
-        assert [member.node_id for member in client.members()] == [1, 2]
+        assert [member.node_id for member in client.known_nodes()] == [1, 2]
         assert {node: answer["term"] for node, answer in client.status().items()} == {1: 7, 2: 7}
         cluster[2].stop()
         assert client.status(timeout_s=0.3)[2]["error"]["code"] == "no_answer"
@@ -25,7 +25,7 @@ def test_members_and_their_statuses_are_told_even_by_a_cluster_without_a_leader(
 
 def test_members_of_nobody_are_unavailable(unused_address: str) -> None:
     with Client(unused_address) as client, pytest.raises(Unavailable, match="no node answered"):
-        client.members(timeout_s=0.2)
+        client.known_nodes(timeout_s=0.2)
 
 
 def test_a_scan_reads_every_key_once_in_order_over_many_pages(cluster: Any) -> None:

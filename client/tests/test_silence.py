@@ -156,7 +156,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def fall_silent(cluster: Any, client: Client) -> None:
     """Node 1, which the client knows as the leader, answers nothing any more; node 2 leads."""
     client.put("a", "1")
-    assert client.members()
+    assert client.known_nodes()
     cluster[1].default_act = "ignore"
     cluster[1].answers_greetings = False
     cluster.leader_id = 2
@@ -200,7 +200,7 @@ def test_a_watch_made_on_a_node_in_doubt_leaves_it_when_it_is_silent(
     cluster = make_cluster(2, leader_id=1)
     first = cluster[1]
     with Client(first.client_address, timeout_s=WAIT_S) as client:
-        assert client.members()
+        assert client.known_nodes()
         first.default_act, first.answers_greetings, first.answers_watches = "ignore", False, False
         reader = in_background(lambda: client.get("a"))
         wait_for_greetings(first, 1)

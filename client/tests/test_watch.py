@@ -64,7 +64,7 @@ def test_a_watch_whose_connection_broke_goes_on_after_the_last_revision(cluster:
 def test_a_watch_goes_on_on_another_node(make_cluster: Any) -> None:
     cluster = make_cluster(2, leader_id=2)
     with client_of(cluster[1]) as client, client.watch("a", "z") as watch:
-        client.members()
+        client.known_nodes()
         tell(cluster[1], 4, put(b"b", 4))
         assert keys(watch, 1) == [b"b"]
         cluster[1].stop()
@@ -109,7 +109,7 @@ def test_a_compacted_watch_ends_with_the_revision_after_what_had_arrived(cluster
 def test_a_watch_that_a_stopping_node_lets_go_of_moves_to_another(make_cluster: Any) -> None:
     cluster = make_cluster(2, leader_id=2)
     with client_of(cluster[1]) as client, client.watch("a", start_revision=3) as watch:
-        client.members()
+        client.known_nodes()
         request_id = watches(cluster[1])[-1].request_id
         cluster[1].tell(watch_frames.encode_canceled(request_id, 0, "the node is stopping"))
         wait_until(client, lambda: "the node is stopping" in watch.trouble)
@@ -122,7 +122,7 @@ def test_a_watch_leaves_a_node_that_shows_no_sign_of_life(
 ) -> None:
     cluster = make_cluster(2, leader_id=2)
     with client_of(cluster[1]) as client, client.watch("a", start_revision=3):
-        client.members()
+        client.known_nodes()
         monkeypatch.setattr(watching, "SILENCE_S_MAX", 0.1)
         wait_until(client, lambda: len(watches(cluster[2])) > 0)
     assert watches(cluster[2])[0].start_revision == 3
@@ -146,7 +146,7 @@ def test_a_node_that_does_not_accept_a_watch_is_passed_over(
     cluster = make_cluster(2, leader_id=2)
     cluster[1].answers_watches = False
     with client_of(cluster[1]) as client:
-        client.members()
+        client.known_nodes()
         client.watch("a").close()
     assert len(watches(cluster[2])) == 1
 
