@@ -14,7 +14,7 @@ from metastore.transport.member_ops import MemberInfo
 
 
 class Following:
-    """`follow` at the start and after every change of the record; `hear` for a node without one."""
+    """`follow` at the start and after every change of the record; `hear` what the cluster said."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Following:
         self._show(membership.infos())
         self._set_members()
 
-    def hear(self, members: Sequence[MemberInfo]) -> None:
-        """Who belongs to the cluster that this node was let into, until it has the record."""
-        self.roster.told = tuple(members)
+    def hear(self, members: Sequence[MemberInfo], index: int) -> None:
+        """Who the members are by the record of that index, which may be ahead of this node's."""
+        self.roster.told, self.roster.told_index = tuple(members), index
         self._set_members()
 
     def _set_members(self) -> None:

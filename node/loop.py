@@ -186,8 +186,8 @@ class NodeLoop:
                 parts.snapshots.maybe_save()
             case Received():
                 self._on_received(parts, item)
-            case Registered(members):
-                parts.following.hear(members)
+            case Registered(members, _, index):
+                parts.following.hear(members, index)
             case RefusedForGood(error):
                 raise error
             case Hashed():

@@ -35,7 +35,7 @@ from metastore.node.upkeep import Upkeep
 from metastore.node.wake import WakeQueue
 from metastore.node.watch_clients import Reply
 
-LEADERLESS_TIMEOUTS = 2  # election timeouts without a leader before a refused node asks why
+LEADERLESS_TIMEOUTS = 2  # election timeouts without a leader before a node asks the cluster why
 
 
 @dataclass(slots=True)
@@ -94,12 +94,11 @@ class Parts:
         return -max(candidates)[1] if candidates else NO_NODE
 
     def watch_for_exclusion(self) -> None:
-        """Once a tick. Who hears no leader and is refused by others may have been removed, or have
-        lost its data without noticing: the cluster itself must say so, since one peer's view may be
-        old."""
+        """Once a tick. Who hears no leader for long may have been removed, or know its leader only
+        as it was before: the cluster itself must say, since one peer's view may be old."""
         self.leaderless_ticks = 0 if self.core.leader_id else self.leaderless_ticks + 1
         patience = LEADERLESS_TIMEOUTS * self.settings.election_timeout_ticks
-        if self.leaderless_ticks >= patience and self.sockets.peers.final_refusals():
+        if self.leaderless_ticks >= patience:
             self.leaderless_ticks = 0
             self.registrar.ask()
 

@@ -15,13 +15,13 @@ MalformedRequest, never anything else.
              [UPDATE, node_id, peer, client, status, snapshot, priority]   "" and None: as it is
              [REPLACE, node_id, directory_id]      its disk is gone; the id comes back with another
 
-    MEMBERS, MEMBER_CHANGE  [OK, leader_id, cluster_id, [member, ...]]
+    MEMBERS, MEMBER_CHANGE  [OK, leader_id, cluster_id, index, [member, ...]]
     MOVE_LEADER             [OK, leader_id]
     error                   [code, message]        as in schema.py
 
     member = [node_id, role, state, peer, client, status, snapshot, directory_id, priority]
 
-Every change may be repeated: what is so already is answered as if it had just been done.
+`index` is that of the change that made the record. Every change may be repeated: what is so already is answered as if it had just been done.
 """
 
 from collections.abc import Sequence

@@ -28,6 +28,7 @@ class Registered:
 
     members: tuple[MemberInfo, ...]
     leader_id: int
+    index: int = 0  # of the change that made them so
 
 
 def encode_join(own: MemberRecord) -> bytes:
@@ -43,12 +44,12 @@ def decode_answer_or_none(data: bytes) -> Registered | tuple[int, str] | None:
         if len(result) == 2 and result[0] != schema.Code.OK:
             code, message = result
             return (code, message) if (type(code), type(message)) == (int, str) else None
-        code, leader_id, _, members = result
-        if code != schema.Code.OK or type(leader_id) is not int:
+        code, leader_id, _, index, members = result
+        if code != schema.Code.OK or (type(leader_id), type(index)) != (int, int):
             return None
         if any(tuple(map(type, member)) != _FIELD_TYPES for member in members):
             return None
-        return Registered(tuple(MemberInfo(*member) for member in members), leader_id)
+        return Registered(tuple(MemberInfo(*member) for member in members), leader_id, index)
     except Exception:  # the decoder's own errors have no common base
         return None
 

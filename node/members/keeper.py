@@ -103,7 +103,7 @@ class MembersKeeper:
         """The results of MEMBERS, and of every change that is done."""
         infos = self.membership.infos()
         return schema.encode_results(
-            [(int(Code.OK), self._core.leader_id, self._cluster_id, infos)]
+            [(int(Code.OK), self._core.leader_id, self._cluster_id, self.membership.index, infos)]
         )
 
     def on_tick(self) -> None:

@@ -2,7 +2,8 @@
 
 Above records.py, on the loop. The replicated record decides who is a member; the settings' list
 only adds places where a member may be found, since a whole cluster can have moved while it was
-down. A node that is still to join has no record and goes by what the cluster told it.
+down. A node that is still to join has no record, and one that was away has an old one: they go by
+what the leader told them when they registered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,15 +33,20 @@ class Roster:
         self._dial = dial
         self._hints = {hint.node_id: hint for hint in hints}
         self.membership = membership
-        self.told: Sequence[MemberInfo] = ()  # by the node that let us join
+        self.told: Sequence[MemberInfo] = ()  # by the leader, when this node registered
+        self.told_index = 0
 
     @property
     def _members(self) -> Sequence[MemberRecord | MemberInfo]:
-        """Those with whom there is traffic."""
-        if not self.membership.members:
-            return [info for info in self.told if info.state != MemberState.AWAITED]
+        """Those with whom there is traffic. What the leader said counts as long as the record here
+        is older: it may lack the leader itself, or know it with a disk that it has no more, and a
+        node that does not let its leader in would never get a newer one."""
         active = self.membership.active_ids
-        return [member for member in self.membership.members if member.node_id in active]
+        found: dict[int, MemberRecord | MemberInfo]
+        found = {m.node_id: m for m in self.membership.members if m.node_id in active}
+        if self.membership.index < self.told_index:
+            found |= {i.node_id: i for i in self.told if i.state != MemberState.AWAITED}
+        return list(found.values())
 
     @property
     def own(self) -> MemberRecord | None:

@@ -28,7 +28,7 @@ def test_what_a_node_says_is_a_request_that_nodes_understand() -> None:
 
 
 def test_an_answer_names_the_members_and_the_leader() -> None:
-    answer = decode_answer_or_none(msgpack.packb([[0, 2, 7, [INFO]]]))
+    answer = decode_answer_or_none(msgpack.packb([[0, 2, 7, 5, [INFO]]]))
     assert isinstance(answer, Registered)
     assert (answer.leader_id, [tuple(info) for info in answer.members]) == (2, [INFO])
 

@@ -54,10 +54,24 @@ def test_without_a_record_a_node_goes_by_what_it_was_told() -> None:
     told = first_membership([record(1), record(2)], index=1).infos()
     own = MemberInfo(4, "voter", "joining", *record(4).addresses, 9, 0)
     awaited = MemberInfo(5, "voter", "awaited", *record(5).addresses, 0, 0)
-    roster.told = [*told, own, awaited]
+    roster.told, roster.told_index = [*told, own, awaited], 1
     assert set(roster.peer_addresses()) == {1, 2}
     roster.membership = THREE
     assert set(roster.peer_addresses()) == {1, 2, 3}
+
+
+def test_an_old_record_gives_way_to_what_the_leader_told() -> None:
+    """A member that came, or whose disk was replaced, while this node was away may lead by now."""
+    roster = Roster(1, THREE, [], dial={})
+    replaced = replace(record(3), directory_id=33)
+    newer = THREE.changed(
+        ConfigurationState(voters=(1, 2, 3, 4)), put=[replaced, record(4)], index=9
+    )
+    roster.told, roster.told_index = newer.infos(), 9
+    assert set(roster.peer_addresses()) == {2, 3, 4}
+    assert roster.directories()[3] == 33
+    roster.membership = newer.changed(newer.configuration, put=[record(3)], index=10)
+    assert roster.directories()[3] == 0
 
 
 def test_clients_are_shown_no_address_of_a_witness() -> None:
