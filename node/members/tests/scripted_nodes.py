@@ -28,7 +28,7 @@ Answer = Callable[[int], bytes]
 
 
 def accepted(leader_id: int = 1) -> Answer:
-    result = (0, leader_id, CLUSTER, (tuple(INFO),))
+    result = (0, leader_id, CLUSTER, 3, (tuple(INFO),))
     return lambda id: envelope.encode_results_frame(id, schema.encode_results((result,)))
 
 
