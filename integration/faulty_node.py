@@ -1,10 +1,11 @@
 """Runs a node on a disk that fails, forgets, or is cut off at a chosen step: for tests only.
 
-    python faulty_node.py [--synced FILE] [--steps FILE] [FAULT ...] -- NODE ARGUMENTS
+    python faulty_node.py [--synced FILE] [--steps FILE] [--change NAME] ... [FAULT ...] -- ARGS
 
 A fault is ACTION@STEP:NUMBER, e.g. `kill-before@sync:3`: at the third step of that name (`any`:
 whatever its name), counted from when the node runs, or from the first received snapshot with
-`--from-install`. The node's own code is unchanged; it only gets other Files and another Driver.
+`--from-install`. The node's own code is unchanged; it only gets other Files and another Driver,
+unless `--change` names something of node_changes.py.
 """
 
 import errno
@@ -16,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from node_changes import CHANGES
 
 from metastore.engines.contract import RaftLog, StorageFailed, Store
 from metastore.engines.files import Files
@@ -41,6 +44,7 @@ class Faults:
     def __init__(self, arguments: Sequence[str]) -> None:
         self.synced: Path | None = None
         self.steps: Path | None = None
+        self.changes: list[str] = []
         self.starts_at_install = False
         self.is_armed = False
         self.lies = False
@@ -52,6 +56,8 @@ class Faults:
                 self.synced = Path(next(rest))
             elif argument == "--steps":
                 self.steps = Path(next(rest))
+            elif argument == "--change":
+                self.changes.append(next(rest))
             elif argument == "--from-install":
                 self.starts_at_install = True
             else:
@@ -245,6 +251,8 @@ def main(arguments: Sequence[str]) -> int:
         count_from_run(faults)
     count_chunks(faults)
     process._open_engine = opener(faults)
+    for name in faults.changes:
+        CHANGES[name]()
     return process.main(arguments[at + 1 :])
 
 

@@ -73,7 +73,7 @@ class NodeProcesses:
         self._xprocess = xprocess
         self._name = f"{folder.name}-{os.getpid()}"
         self.folder = folder
-        self._options = tuple(options)
+        self.options = tuple(options)
         self.engine = engine
         self.founders = list(range(1, count + 1))
         self.joining: dict[int, Sequence[str]] = {}  # node: its own options, e.g. a role
@@ -145,11 +145,11 @@ class NodeProcesses:
             command += ["--client-advertise", self.shown(node_id, "client")]
         if node_id in self.joining:
             command += ["--join", ",".join(self.shown(n, "client") for n in self.others(node_id))]
-            return [*command, *self.joining[node_id], *self._options]
+            return [*command, *self.joining[node_id], *self.options]
         for other in self.founders:
             places = [self.shown(other, name) for name in SOCKETS]
             command += ["--member", f"{other}=" + ",".join(places)]
-        return [*command, *self._options]
+        return [*command, *self.options]
 
     def start(self, *node_ids: int) -> None:
         """All nodes, or these. Returns when each says that it has started."""
