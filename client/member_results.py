@@ -52,9 +52,9 @@ class LeaderMoved:
 
 def decode_members(result: Sequence[Any]) -> MemberList:
     """Raises WrongVersion."""
-    if tuple(map(type, result)) != (int, int, int, tuple):
+    if tuple(map(type, result)) != (int, int, int, int, tuple):
         raise _unreadable()
-    _, leader_id, cluster_id, infos = result
+    _, leader_id, cluster_id, _, infos = result
     members = tuple(_member(info, leader_id) for info in infos)
     return MemberList(leader_id, cluster_id, tuple(sorted(members, key=lambda m: m.node_id)))
 

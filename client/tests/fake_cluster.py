@@ -29,6 +29,7 @@ class FakeCluster:
         self.answers: dict[int, Any] = {}  # operation code -> result; for what is not played here
         self.applied: list[Any] = []  # every operation that changed something, in order
         self.infos: list[MemberInfo] | None = None  # of the members; None: voters, one per node
+        self.witness_ids: set[int] = set()  # greetings name no client address of theirs
         self.lock = threading.Lock()
         self.nodes: list[FakeNode] = []
         for node_id in range(1, nodes_count + 1):
@@ -43,7 +44,10 @@ class FakeCluster:
 
     def shown(self) -> list[tuple[int, str, str]]:
         """The members as greetings tell of them."""
-        return [(node.node_id, node.client_address, node.status_address) for node in self.nodes]
+        return [
+            (n.node_id, "" if n.node_id in self.witness_ids else n.client_address, n.status_address)
+            for n in self.nodes
+        ]
 
     def members(self) -> list[MemberInfo]:
         """The members as the list tells of them."""
@@ -100,7 +104,7 @@ class FakeCluster:
         if code in member_ops.MEMBER_OPERATIONS:
             if code == member_ops.MEMBER_CHANGE:
                 self.applied.append(operation)
-            return [0, self.leader_id, self.cluster_id, self.members()]
+            return [0, self.leader_id, self.cluster_id, 3, self.members()]
         return self._apply_to_keys(operation)
 
     def _apply_to_keys(self, operation: Any) -> Any:

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
     @property
     def members(self) -> dict[int, MemberInfo]:
-        return {info[0]: MemberInfo(*info) for info in self.fields[2]}
+        return {info[0]: MemberInfo(*info) for info in self.fields[3]}
 
 
 class MemberServer(Server):

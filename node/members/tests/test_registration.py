@@ -24,7 +24,7 @@ def test_the_leader_hears_who_and_where_the_node_is_and_names_the_members(
     node: Any, asking: Any
 ) -> None:
     leader = node(1)
-    assert asking([leader.address]).answer() == Registered((INFO,), 1)
+    assert asking([leader.address]).answer() == Registered((INFO,), 1, 3)
     ((join,),) = [request.changes for request in leader.joins]
     assert join == (ChangeKind.JOIN, 4, "learner", *OWN.addresses, 99)
 
