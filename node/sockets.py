@@ -92,11 +92,13 @@ def bind_sockets(
     prepare: Prepare,
     security: NodeSecurity | None,
 ) -> Sockets:
-    """Raises BindFailed or BadAddress, with everything closed again. Nobody is a peer yet."""
+    """Raises BindFailed or BadAddress, with everything closed again, `context` and `inbox` too.
+    Nobody is a peer yet."""
     who = (identity.cluster_id, identity.node_id, identity.directory_id, identity.incarnation)
 
     died = functools.partial(_reporting_death, inbox)
     with contextlib.ExitStack() as undo:
+        undo.callback(inbox.close)  # after every thread that reports through it
         undo.callback(context.term)
         # Before any socket listens: without it nobody would be let in.
         door = Door(context, security, died("keys"))
