@@ -79,6 +79,11 @@ class Client(Coordination, MemberCalls):
             raise Unavailable(f"no node answered; {discovery.reason}")
         return tuple(discovery.members[node_id] for node_id in sorted(discovery.members))
 
+    @property
+    def cluster_id(self) -> int:
+        """0: no node has been reached yet."""
+        return self._discovery.cluster_id
+
     def status(self, *, timeout_s: float | None = None) -> dict[int, dict[str, Any]]:
         """What the status socket of every member says, by node id. A node that does not answer has
         {"error": {"code", "message"}}."""

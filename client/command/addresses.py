@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from metastore.client.client import Client
 from metastore.client.errors import InvalidRequest
@@ -42,6 +43,13 @@ def open_client(
         )
     except InvalidRequest as error:
         raise click.UsageError(str(error), ctx) from None
+
+
+def given_timeout(ctx: click.Context) -> float | None:
+    """What the user gave as --timeout; None: each call may take what suits it."""
+    source = ctx.find_root().get_parameter_source("timeout_s")
+    is_given = source not in (None, ParameterSource.DEFAULT)
+    return float(ctx.obj["timeout_s"]) if is_given else None
 
 
 def find_endpoints(ctx: click.Context) -> list[str]:

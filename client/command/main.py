@@ -37,6 +37,8 @@ SUBCOMMANDS = {
     "compact": Entry("history", "compact", "Forget what was superseded before a revision."),
     "hash": Entry("history", "hash_", "Compare the checksums of all nodes."),
     "status": Entry("status", "status", "Show every node of the cluster."),
+    "member": Entry("member", "member", "Show the members of the cluster, and change them."),
+    "transfer": Entry("member", "transfer", "Let another node lead."),
     "load": Entry("load", "load", "Store keys and values from a file of JSON lines."),
     "dump": Entry("dump", "dump", "Print keys and values as JSON lines."),
     "backup": Entry("backup", "backup", "Write everything a running cluster holds to a file."),
@@ -78,7 +80,8 @@ class LazyGroup(click.Group):
             click.echo("metastore: interrupted", err=True)
             ctx.exit(ExitCode.INTERRUPTED)
         except MetastoreError as error:
-            click.echo(f"metastore: {error}", err=True)
+            # What a node says of its own accord begins so already.
+            click.echo(f"metastore: {str(error).removeprefix('metastore: ')}", err=True)
             ctx.exit(exit_code_of(error))
 
 

@@ -5,6 +5,7 @@ Reading order 8 of the commands. Asks the status sockets, which answer even with
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -64,14 +65,23 @@ def _print_table(addresses: dict[int, str], answers: dict[int, dict[str, Any]]) 
     table = Table(box=None, pad_edge=False)
     for title, _ in COLUMNS:
         table.add_column(title, justify="left" if title == "state" else "right", no_wrap=True)
+    table.add_column("role", no_wrap=True)
     table.add_column("status address", no_wrap=True)
+    roles = _roles(answers.values())
     for node_id, address in sorted(addresses.items()):
         answer = answers[node_id]
         if "error" in answer:
             answer = {"node_id": node_id, "state": str(answer["error"].get("code", "error"))}
-        table.add_row(*(str(answer.get(field, "-")) for _, field in COLUMNS), address)
+        shown = (str(answer.get(field, "-")) for _, field in COLUMNS)
+        table.add_row(*shown, roles.get(node_id, "-"), address)
     # A fixed width away from terminals: an address cut in two is no address.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _roles(answers: Iterable[dict[str, Any]]) -> dict[int, str]:
+    """By node id, as any of the nodes knows them: one that does not answer has a role, too."""
+    lists = (answer.get("members") or () for answer in answers)
+    return {int(m["node_id"]): str(m["role"]) for members in lists for m in members}
 
 
 def _printable(value: object) -> str:

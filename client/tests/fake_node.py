@@ -41,8 +41,6 @@ class FakeNode:
         self.answers_greetings = True
         self.frames_of_messages: list[int] = []
         self.hellos_count = 0
-        self.told: list[tuple[int, str, str]] | None = None  # its own idea of the members
-        self.told_leader_id: int | None = None
         self.held: list[tuple[bytes, envelope.Request]] = []
         self.changed = threading.Condition()
         self._router = cluster.context.socket(zmq.ROUTER)
@@ -128,6 +126,7 @@ class FakeNode:
             "state": "leader" if leads else "follower",
             "applied": 12,
             "commit": 12,
+            "members": [member._asdict() for member in self.cluster.members()],
         }
 
     def _take(self, identity: bytes, frames: list[bytes]) -> bool:
@@ -166,8 +165,8 @@ class FakeNode:
                 hello.request_id,
                 self.cluster.cluster_id,
                 self.node_id,
-                self.cluster.leader_id if self.told_leader_id is None else self.told_leader_id,
-                self.cluster.shown() if self.told is None else self.told,
+                self.cluster.leader_id,
+                self.cluster.shown(),
             ),
         )
 

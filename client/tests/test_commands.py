@@ -92,12 +92,14 @@ def test_endpoints_come_from_a_cluster_file(run: Run, cluster: Any, tmp_path: Pa
 def test_status_shows_every_node_and_says_who_does_not_answer(make_cluster: Any, run: Run) -> None:
     cluster = make_cluster(2, leader_id=2)
     endpoints = ("--endpoints", cluster[2].client_address, "--timeout", "0.4")
+    cluster.infos = [cluster.members()[0]._replace(role="witness"), cluster.members()[1]]
     cluster[1].stop()
     shown = run(*endpoints, "status")
     assert shown.exit_code == 0
     rows = [line.split() for line in shown.stdout.splitlines()]
     assert rows[1][:2] == ["1", "no_answer"]
-    assert rows[2] == ["2", "leader", "7", "2", "12", "12", cluster[2].status_address]
+    assert rows[2] == ["2", "leader", "7", "2", "12", "12", "voter", cluster[2].status_address]
+    assert rows[1][-2:] == ["witness", cluster[1].status_address]
     told = json.loads(run(*endpoints, "status", "--json").stdout)
     assert told["2"]["state"] == "leader"
 

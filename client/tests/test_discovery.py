@@ -78,3 +78,68 @@ def test_a_burst_of_failures_pauses_once_and_pauses_have_a_limit() -> None:
         now = pause.until
         pause.extend(now)
     assert pause.until - now == PAUSE_S_MAX
+
+
+def member(node_id: int, place: str) -> MemberAddresses:
+    return MemberAddresses(node_id, place, "")
+
+
+def test_a_witness_is_no_endpoint_and_serves_nothing_where_the_user_named_it() -> None:
+    discovery = Discovery(["tcp://witness:1", "tcp://n1:1"], is_pinned=False)
+    members = [member(1, "tcp://n1:1"), member(2, "tcp://n2:1"), member(3, ""), member(4, "")]
+    discovery.on_welcome("tcp://witness:1", 5, 3, 4, members)
+    assert discovery.endpoints() == ("tcp://witness:1", "tcp://n1:1", "tcp://n2:1")
+    assert discovery.leader_endpoint_or_none() is None
+    assert not discovery.holds_data("tcp://witness:1")
+    assert discovery.holds_data("tcp://n1:1")  # nobody has answered there: it is worth a try
+    pinned = Discovery(["tcp://witness:1"], is_pinned=True)
+    pinned.on_welcome("tcp://witness:1", 5, 3, 1, members)
+    assert pinned.holds_data("tcp://witness:1")  # it shall say itself that it serves nothing
+
+
+def test_a_node_that_lags_behind_brings_no_removed_member_back() -> None:
+    discovery = picture(leader_id=1)
+    now = [member(1, "tcp://n1:1"), member(3, "tcp://moved:1")]
+    discovery.on_welcome("tcp://alias:1", 5, 1, 1, now)
+    discovery.on_welcome("tcp://n3:1", 5, 3, 1, MEMBERS)
+    assert list(discovery.members.values()) == now
+    discovery.on_lost("tcp://alias:1", "connection refused", now=1.0)
+    discovery.on_welcome("tcp://n3:1", 5, 3, 0, MEMBERS)
+    assert list(discovery.members.values()) == MEMBERS  # better than nothing
+
+
+def test_the_word_of_a_follower_counts_until_the_leader_itself_has_spoken() -> None:
+    discovery = picture(leader_id=2)
+    now = [member(1, "tcp://n1:1"), member(2, "tcp://moved:1")]
+    discovery.on_welcome("tcp://alias:1", 5, 1, 2, now)
+    assert discovery.leader_endpoint_or_none() == "tcp://moved:1"
+
+
+def test_a_removed_member_is_forgotten_unless_the_user_named_it() -> None:
+    discovery = picture(leader_id=2)
+    discovery.on_welcome("tcp://n3:1", 5, 3, 2, MEMBERS)
+    discovery.on_lost("tcp://n1:1", "connection refused", now=1.0)
+    assert not discovery.may_connect("tcp://n1:1", now=1.0)
+    left = [member(2, "tcp://outside:1")]
+    discovery.on_welcome("tcp://n2:1", 5, 2, 2, left)
+    # Where the leader itself was reached goes on being good, though it calls its place otherwise.
+    assert discovery.leader_endpoint_or_none() == "tcp://n2:1"
+    assert discovery.endpoints() == ("tcp://alias:1", "tcp://outside:1", "tcp://n2:1")
+    assert discovery.may_connect("tcp://n1:1", now=1.0)  # nothing of it is kept
+
+
+def test_a_node_that_has_left_a_place_is_looked_for_at_its_new_one() -> None:
+    discovery = picture(leader_id=1)
+    discovery.on_lost("tcp://alias:1", "connection refused", now=1.0)
+    moved = [member(1, "tcp://moved:1"), *MEMBERS[1:]]
+    discovery.on_welcome("tcp://n2:1", 5, 2, 1, moved)
+    assert "tcp://moved:1" in discovery.endpoints()
+    assert discovery.leader_endpoint_or_none() == "tcp://moved:1"
+
+
+def test_a_node_that_answers_is_asked_though_another_knows_it_elsewhere() -> None:
+    discovery = Discovery(["tcp://n1:1"], is_pinned=False)
+    discovery.on_welcome("tcp://n1:1", 5, 1, 0, [member(2, "tcp://moved:1"), *MEMBERS[2:]])
+    discovery.on_welcome("tcp://moved:1", 5, 2, 0, [member(2, "tcp://moved:1"), *MEMBERS[2:]])
+    discovery.on_welcome("tcp://n3:1", 5, 3, 0, MEMBERS)
+    assert "tcp://moved:1" in discovery.endpoints()
