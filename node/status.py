@@ -79,6 +79,7 @@ class Details:
     voters: Sequence[int] = ()
     voters_outgoing: Sequence[int] = ()
     learners: Sequence[int] = ()
+    alive: Sequence[int] = ()  # heard from within an election timeout, itself included
     progress: Sequence[PeerStatus] = ()  # of every peer; empty unless this node leads
     first_index: int = 0
     last_index: int = 0
@@ -166,6 +167,7 @@ class StatusBoard:
                 "voters_outgoing": list(details.voters_outgoing),
                 "learners": list(details.learners),
             },
+            "alive": list(details.alive),
             "progress": [peer.as_dict() for peer in details.progress],
             "log": {
                 "first_index": details.first_index,

@@ -25,6 +25,7 @@ def details_of(parts: Parts) -> Details:
         voters=sorted(configuration.voters),
         voters_outgoing=sorted(configuration.voters_outgoing),
         learners=sorted(configuration.learners),
+        alive=sorted(parts.members.alive()),
         progress=[
             PeerStatus(
                 node_id,

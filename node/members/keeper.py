@@ -170,7 +170,7 @@ class MembersKeeper:
     def _plan(
         self, changes: Sequence[Change], *, is_forced: bool = False
     ) -> Plan | Refused | Nothing:
-        alive = self._alive()
+        alive = self.alive()
         return plan(
             self.membership,
             changes,
@@ -190,7 +190,7 @@ class MembersKeeper:
 
     def _hand_over_first(self, waiter: Waiter) -> None:
         """A leader takes out anybody but itself."""
-        successor = self._promotion.successor_or_none(self.membership, self._alive())
+        successor = self._promotion.successor_or_none(self.membership, self.alive())
         if successor is None:
             self._answer_refused(waiter, nobody_can_lead(self._node_id))
         else:
@@ -203,13 +203,13 @@ class MembersKeeper:
             return
         self._answer([waiter], [schema.encode_results([(int(refused.code), refused.message)])])
 
-    def _alive(self) -> set[int]:
+    def alive(self) -> set[int]:
         """This node, and whoever was heard within an election timeout."""
         since = self._tick - self._timeout_ticks
         return {node_id for node_id, tick in self._heard.items() if tick >= since} | {self._node_id}
 
     def _move(self, waiter: Waiter, wanted: int) -> None:
-        alive = self._alive()
+        alive = self.alive()
         target, refused = wanted, why_not_to(wanted, self.membership, alive)
         if wanted == NO_NODE:
             found = self._promotion.successor_or_none(self.membership, alive)
@@ -220,7 +220,7 @@ class MembersKeeper:
             self._handover.start(target, self._tick, wanted=wanted, movers=[waiter])
 
     def _do_by_itself(self) -> None:
-        alive = self._alive()
+        alive = self.alive()
         for node_id in self._promotion.joining(self.membership):
             made = self._plan([(ChangeKind.PROMOTE, node_id)])
             if isinstance(made, Plan):
