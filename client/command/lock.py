@@ -80,13 +80,13 @@ def _run(command: Sequence[str], held: Lock, lease: Lease) -> int:
         "METASTORE_LOCK_KEY": os.fsdecode(held.key),
         "METASTORE_FENCING_TOKEN": str(held.fencing_token),
     }
-    with _passing_on_signals() as receivers:
+    with _passing_on_signals() as relay:
         try:
             process = subprocess.Popen(command, env=environment)
         except OSError as error:
             click.echo(f"metastore: cannot run {command[0]}: {error.strerror}", err=True)
             return COMMAND_NOT_FOUND
-        receivers.append(process)
+        relay.begin(process)
         while True:
             try:
                 code = process.wait(min(lease.remaining(), LOOK_S_MAX))
@@ -99,20 +99,36 @@ def _run(command: Sequence[str], held: Lock, lease: Lease) -> int:
                     raise
 
 
-@contextmanager
-def _passing_on_signals() -> "Iterator[list[subprocess.Popen[bytes]]]":
-    """The command decides when to end. Yields a list for those that get the signals."""
-    receivers: list[subprocess.Popen[bytes]] = []
+class _Relay:
+    """Passes signals on to the command; those that come before it is known wait for it. (It may be
+    at work before Popen has returned.)"""
 
-    def pass_on(number: int, _: object) -> None:
-        # Ctrl-C reaches the command from the terminal by itself.
-        for process in receivers if number != signal.SIGINT else ():
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+
+    def take(self, number: int, _: object) -> None:
+        if number == signal.SIGINT:
+            return  # Ctrl-C reaches the command from the terminal by itself
+        if self._process is None:
+            self._early.append(number)
+        else:
+            self._process.send_signal(number)
+
+    def begin(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        for number in self._early:
             process.send_signal(number)
 
+
+@contextmanager
+def _passing_on_signals() -> "Iterator[_Relay]":
+    """The command decides when to end."""
+    relay = _Relay()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, pass_on) for number in numbers]
+    before = [signal.signal(number, relay.take) for number in numbers]
     try:
-        yield receivers
+        yield relay
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

@@ -201,6 +201,21 @@ def test_the_command_under_a_lock_gets_the_signals(cluster: Any) -> None:
     assert (process.returncode, cluster.data) == (5, {})
 
 
+def test_a_signal_that_comes_while_the_command_is_being_started_reaches_it(
+    run: Run, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(cluster)
+
+    class Early(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            signal.raise_signal(signal.SIGTERM)  # nobody has this process in hand yet
+
+    monkeypatch.setattr(subprocess, "Popen", Early)
+    assert run("lock", "jobs", "--", "sleep", "60").exit_code == 128 + signal.SIGTERM
+    assert cluster.data == {}
+
+
 def test_the_elected_one_leads_until_ctrl_c_and_spectators_see_it(cluster: Any) -> None:
     play(cluster)
     node = cluster.leader
