@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
+from metastore.client import verdicts
 from metastore.client.errors import InvalidRequest, Unavailable
+from metastore.client.security import (
+    HANDSHAKE_FAILURES,
+    ClientSecurity,
+    is_of_server_key,
+    why_failed,
+)
 from metastore.transport import envelope
 from metastore.transport.backup_frames import (
     BackupReady,
@@ -27,6 +35,8 @@ from metastore.transport.backup_frames import (
 from metastore.transport.errors import Malformed
 from metastore.transport.framing import ErrorCode, decode_array
 from metastore.transport.limits import ANSWER_FRAME_BYTES_MAX, BACKUP_PIECE_BYTES_MAX
+from metastore.transport.security import CurveClient
+from metastore.transport.sockets import set_curve_client
 
 WINDOW_PIECES = 4  # asked for and not there yet
 GREETING_S = 1.0  # between two signs of life that a node at work is asked for
@@ -58,13 +68,15 @@ def fetch_backup(
     silence_s: float = 5.0,
     patience_s: float = 60.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    security: ClientSecurity | None = None,
 ) -> BackupFacts:
     """Has the node at `endpoint` make a backup of a revision >= `revision_min`, fetches it aside,
     checks it (`check` may raise), makes it durable and gives it the name `target`. Waits
     `patience_s` for the node to make it, `silence_s` for any answer. Raises Unavailable,
-    InvalidRequest, OSError; then there is no new file, and an old one is as it was."""
+    InvalidRequest (PermissionDenied), OSError; then there is no new file, and an old one is as it
+    was."""
     aside = target.with_name(target.name + UNFINISHED)
-    connection = _Connection(context, endpoint, silence_s)
+    connection = _Connection(context, endpoint, silence_s, security)
     try:
         ready = _wait_until_ready(connection, revision_min, time.monotonic() + patience_s)
         with aside.open("wb") as file:
@@ -134,21 +146,64 @@ def _fetch(
     return digest.digest()
 
 
+def _open(context: "zmq.Context[Any]", endpoint: str, curve: CurveClient | None) -> Any:
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 1000  # ms, for the last frame: it lets the node drop the backup
+    try:
+        if curve is not None:
+            set_curve_client(socket, curve)
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise InvalidRequest(f"{endpoint}: {error}") from None
+    return socket
+
+
+def _find_key(
+    context: "zmq.Context[Any]", endpoint: str, security: ClientSecurity, timeout_s: float
+) -> CurveClient:
+    """The keys with which the endpoint lets us in. Raises Unavailable."""
+    why = "it does not answer; is it its client address?"
+    for _ in range(security.server_keys_count):
+        curve = security.curve(endpoint)
+        with context.socket(zmq.DEALER) as socket:
+            socket.linger = 0
+            monitor = socket.get_monitor_socket(HANDSHAKE_FAILURES | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            try:
+                set_curve_client(socket, curve)
+                socket.connect(endpoint)
+                if not monitor.poll(int(timeout_s * 1000)):
+                    break
+                found = recv_monitor_message(monitor)
+            finally:
+                socket.disable_monitor()
+                monitor.close(0)
+        if found["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            security.on_worked(endpoint, curve)
+            return curve
+        why = why_failed(found["event"], found["value"], curve)
+        if not is_of_server_key(found["event"]):
+            break
+        security.on_failed(endpoint, curve)
+    raise Unavailable(f"{endpoint}: {why}")
+
+
 class _Connection:
     """To one node. Answers are kept by request id until they are waited for."""
 
-    def __init__(self, context: "zmq.Context[Any]", endpoint: str, silence_s: float) -> None:
+    def __init__(
+        self,
+        context: "zmq.Context[Any]",
+        endpoint: str,
+        silence_s: float,
+        security: ClientSecurity | None,
+    ) -> None:
         self.endpoint = endpoint
         self._silence_s = silence_s
         self._answers: dict[int, Answer | envelope.Error] = {}
         self._last_id = 0
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.linger = 1000  # ms, for the last frame: it lets the node drop the backup
-        try:
-            self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close(0)
-            raise InvalidRequest(f"{endpoint}: {error}") from None
+        curve = None if security is None else _find_key(context, endpoint, security, silence_s)
+        self._socket = _open(context, endpoint, curve)
 
     def ask_backup(self) -> int:
         return self._send(encode_backup_request)
@@ -172,6 +227,8 @@ class _Connection:
         text = f"{self.endpoint}: {answer.message}"
         if answer.code == ErrorCode.UNAVAILABLE:
             raise _NotNow(text)
+        if answer.code == ErrorCode.PERMISSION_DENIED:
+            raise verdicts.refusal(answer.code, text)
         raise Unavailable(text)
 
     def wait_alive(self, request_id: int, deadline: float) -> Answer:

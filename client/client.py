@@ -5,6 +5,7 @@ Reading order 23 of the client, and the door to it. Every call waits for its out
 The calls themselves are in key_calls.py, coordination.py and member_calls.py.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from metastore.client.driver import Driver
 from metastore.client.errors import InvalidRequest, Unavailable
 from metastore.client.futures import WINDOW_COUNT, Pipeline
 from metastore.client.member_calls import MemberCalls
+from metastore.client.security import read_security
 from metastore.client.sessions import HEADER_BYTES_MAX
 from metastore.client.statuses import ask_statuses
 from metastore.transport import schema
@@ -40,10 +42,13 @@ class Client(Coordination, MemberCalls):
     is_pinned: never talk to any node but those given.
     use_sessions: number the writes, so that one without an answer can be sent again until its time
         is up, and yet is carried out once. Without, such a write ends as OutcomeUnknown.
+    key_file, server_keys: for nodes that use keys (docs/guide/keys.md). The file of this client's
+        own key, read now, and the public keys that a node may have, tried in turn: a sequence, or
+        one text with commas. Give both the old and the new ones while the nodes' keys change.
     context: a ZeroMQ context to share; by default the process's own.
 
-    Raises InvalidRequest for endpoints that are no addresses. Nothing is sent before the first
-    call.
+    Raises InvalidRequest for endpoints that are no addresses and keys that cannot be used. Nothing
+    is sent before the first call.
     """
 
     def __init__(
@@ -53,13 +58,16 @@ class Client(Coordination, MemberCalls):
         timeout_s: float = TIMEOUT_S,
         is_pinned: bool = False,
         use_sessions: bool = True,
+        key_file: str | os.PathLike[str] | None = None,
+        server_keys: str | Sequence[str] = (),
         context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._use_sessions = use_sessions
         self._context = context if context is not None else zmq.Context.instance()
+        self._security = read_security(key_file, server_keys)
         self._discovery = Discovery(parse_endpoints(endpoints), is_pinned)
-        self._driver = Driver(self._context, self._discovery)
+        self._driver = Driver(self._context, self._discovery, self._security)
 
     def pipeline(self, *, window: int = WINDOW_COUNT, timeout_s: float | None = None) -> Pipeline:
         """Requests without waiting for each; leaving the context waits for all. `timeout_s` counts
@@ -89,7 +97,9 @@ class Client(Coordination, MemberCalls):
         {"error": {"code", "message"}}."""
         nodes = self.known_nodes(timeout_s=timeout_s)
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        answers = ask_statuses(self._context, [node.status for node in nodes], limit_s)
+        answers = ask_statuses(
+            self._context, [node.status for node in nodes], limit_s, self._security
+        )
         return {node.node_id: answers[node.status] for node in nodes}
 
     def close(self) -> None:

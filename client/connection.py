@@ -13,8 +13,11 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from metastore.client.calls import Call
+from metastore.client.security import HANDSHAKE_FAILURES, is_of_server_key, why_failed
 from metastore.client.streams import Stream
 from metastore.transport import envelope
+from metastore.transport.security import CurveClient
+from metastore.transport.sockets import set_curve_client
 
 CONNECT_S_MAX = 2.0  # until the node must have answered our greeting
 SILENCE_S_MAX = 1.0  # with answers owed; a node that says nothing for so long is greeted
@@ -25,22 +28,24 @@ RECEIVE_MESSAGES_MAX = 256  # of one turn
 FAREWELL_MS_MAX = 200  # for what leaves last to leave, while the process goes on or ends
 NO_ANSWER = 0  # in place of the request id of a frame that is not answered
 
-ENDINGS = (
-    zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_CLOSED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
+ENDINGS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | HANDSHAKE_FAILURES
 
 
 class Connection:
     """`is_ready` once the node has greeted us; `is_broken` for ever once the TCP connection
     ended."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
-        """Raises zmq.ZMQError for an endpoint that is not an address."""
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoint: str,
+        curve: CurveClient | None = None,
+    ) -> None:
+        """Raises zmq.ZMQError for an endpoint that is not an address. `curve`: encrypts."""
         self.endpoint = endpoint
+        self.curve = curve
+        self.refusal = ""  # why the node does not let us in, if that is why it is broken
+        self.is_other_key = False  # it is, and another server key may do
         self.is_ready = False
         self.is_broken = False
         self.is_closed = False
@@ -59,6 +64,8 @@ class Connection:
         self.socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self.monitor = self.socket.get_monitor_socket(ENDINGS)
         try:
+            if curve is not None:
+                set_curve_client(self.socket, curve)
             self.socket.connect(endpoint)
         except zmq.ZMQError:
             self.close()
@@ -149,8 +156,17 @@ class Connection:
                 event = recv_monitor_message(self.monitor, zmq.NOBLOCK)
             except zmq.Again:
                 break
+            # The first of them tells why; the end of the TCP connection follows in any case.
             self.is_broken = bool(event["event"] & ENDINGS)
+            if event["event"] & HANDSHAKE_FAILURES:
+                self.refusal = why_failed(event["event"], event["value"], self.curve)
+                self.is_other_key = is_of_server_key(event["event"])
         return self.is_broken
+
+    @property
+    def ending(self) -> str:
+        """Why it is broken."""
+        return self.refusal or ("the connection broke" if self.is_ready else "connection refused")
 
     def is_doubtful(self, now: float) -> bool:
         """Whether the node owes an answer for so long that it should be greeted. It may be stopped,

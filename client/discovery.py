@@ -52,6 +52,7 @@ class Discovery:
         self._node_of: dict[str, int] = {}  # endpoint -> the node that answered there
         self._pauses: dict[str, Pause] = {}  # endpoint -> after failures to reach it
         self._redirects_count = 0
+        self._refusing: set[str] = set()  # endpoints that did not let us in when last heard of
 
     def endpoints(self) -> tuple[str, ...]:
         """Every endpoint worth asking: the given ones first, then those learned."""
@@ -112,16 +113,33 @@ class Discovery:
         self.pause.forget()
         self._redirects_count = 0
 
-    def on_lost(self, endpoint: str, reason: str, now: float) -> None:
-        """The endpoint cannot be reached, or the connection to it broke."""
-        self.reason = f"{endpoint}: {reason}"
-        self._pauses.setdefault(endpoint, Pause()).extend(now)
+    def on_lost(
+        self,
+        endpoint: str,
+        reason: str,
+        now: float,
+        *,
+        is_refusal: bool = False,
+        pauses: bool = True,
+    ) -> None:
+        """The endpoint cannot be reached, or the connection to it broke. `is_refusal`: it is there
+        and does not let us in."""
+        if is_refusal:
+            self._refusing.add(endpoint)
+        else:
+            self._refusing.discard(endpoint)
+        # What somebody has to mend is not hidden by a node that is merely down.
+        if is_refusal or not self._refusing:
+            self.reason = f"{endpoint}: {reason}"
+        if pauses:
+            self._pauses.setdefault(endpoint, Pause()).extend(now)
         if endpoint == self.leader_endpoint_or_none():
             self.leader_id = 0
         self._node_of.pop(endpoint, None)  # who comes back there may be another
 
     def on_reached(self, endpoint: str) -> None:
         self._pauses.pop(endpoint, None)
+        self._refusing.discard(endpoint)
 
     def on_silent(self, endpoint: str) -> None:
         """The node stopped answering; it may be stopped, and another may lead by now."""

@@ -20,6 +20,7 @@ from metastore.client.connection import Connection
 from metastore.client.discovery import Discovery
 from metastore.client.errors import ClientMisused, Unavailable
 from metastore.client.routing import Router
+from metastore.client.security import ClientSecurity
 from metastore.client.streams import Batch, Stream
 
 SWEEP_S = 0.05  # between two looks for what has waited too long
@@ -31,8 +32,13 @@ Predicate = Callable[[], bool]
 class Driver:
     """Shared by all threads of one client. Every method may be called from any thread."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", discovery: Discovery) -> None:
-        self._router = Router(context, discovery)
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        discovery: Discovery,
+        security: ClientSecurity | None = None,
+    ) -> None:
+        self._router = Router(context, discovery, security)
         self._lock = threading.Lock()
         self._waiting: dict[threading.Condition, Predicate] = {}
         self._is_driven = False

@@ -12,6 +12,7 @@ from metastore.client import verdicts
 from metastore.client.connection import Connection
 from metastore.client.discovery import Discovery
 from metastore.client.errors import MetastoreError, WrongCluster
+from metastore.client.security import ClientSecurity
 from metastore.transport import envelope
 from metastore.transport.envelope import ErrorCode
 
@@ -24,12 +25,18 @@ PATIENCE_S = 0.1  # for an endpoint to answer, before the next one is tried
 class Nodes:
     """Owns the connections."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", discovery: Discovery) -> None:
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        discovery: Discovery,
+        security: ClientSecurity | None,
+    ) -> None:
         self.discovery = discovery
         self.connections: dict[str, Connection] = {}
         self.refusal: MetastoreError | None = None  # a node refused us for good
         self.changes_count = 0  # grows when the set of sockets changes
         self._context = context
+        self._security = security
         self._request_ids = itertools.count(1)
         self._greeted_at: dict[str, float] = {}
 
@@ -97,8 +104,9 @@ class Nodes:
         """The connection to the endpoint, made if need be; None while it pauses after a failure."""
         connection = self.connections.get(endpoint)
         if connection is None and self.discovery.may_connect(endpoint, now):
+            curve = None if self._security is None else self._security.curve(endpoint)
             try:
-                connection = Connection(self._context, endpoint)
+                connection = Connection(self._context, endpoint, curve)
             except zmq.ZMQError as error:
                 self.discovery.on_lost(endpoint, f"cannot connect: {error}", now)
                 return None
@@ -122,12 +130,18 @@ class Nodes:
             return
         connection.is_ready = True
         self.discovery.on_reached(connection.endpoint)
+        if self._security is not None and connection.curve is not None:
+            self._security.on_worked(connection.endpoint, connection.curve)
 
     def on_greeting_failed(self, connection: Connection, failure: envelope.Error) -> None:
         connection.greeting_ids.discard(failure.request_id)
+        text = f"{connection.endpoint}: {failure.message or failure.code}"
         if failure.code in (ErrorCode.WRONG_CLUSTER, ErrorCode.WRONG_VERSION):
-            text = f"{connection.endpoint}: {failure.message or failure.code}"
             self.refusal = verdicts.refusal(failure.code, text)
+        elif not connection.is_ready:
+            # Let in, but not served: its key was taken away since, or there are too many already.
+            connection.refusal = failure.message or failure.code
+            connection.is_broken = True
 
     def forget(self, connection: Connection, reason: str, now: float) -> None:
         """Closes a connection; what was under way on it is the caller's to see to."""
@@ -135,7 +149,19 @@ class Nodes:
             del self.connections[connection.endpoint]
             self._greeted_at.pop(connection.endpoint, None)
         self.changes_count += 1
-        self.discovery.on_lost(connection.endpoint, reason, now)
+        has_another_key = (
+            self._security is not None
+            and connection.curve is not None
+            and connection.is_other_key
+            and self._security.on_failed(connection.endpoint, connection.curve)
+        )
+        self.discovery.on_lost(
+            connection.endpoint,
+            reason,
+            now,
+            is_refusal=bool(connection.refusal),
+            pauses=not has_another_key,
+        )
         connection.close()
 
     def close(self) -> None:

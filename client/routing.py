@@ -20,6 +20,7 @@ from metastore.client.connection import FAREWELL_MS_MAX, SILENCE_S_MAX, Connecti
 from metastore.client.discovery import Discovery
 from metastore.client.errors import MetastoreError, NotLeader, Unavailable, WrongVersion
 from metastore.client.nodes import Nodes
+from metastore.client.security import ClientSecurity
 from metastore.client.sessions import Sessions, why_unknown
 from metastore.client.watching import Watching
 from metastore.transport import envelope, schema, watch_frames
@@ -31,9 +32,14 @@ from metastore.transport.limits import ANSWER_FRAME_BYTES_MAX
 class Router:
     """`parked` are the calls that no connection has."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", discovery: Discovery) -> None:
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        discovery: Discovery,
+        security: ClientSecurity | None,
+    ) -> None:
         self.discovery = discovery
-        self.nodes = Nodes(context, discovery)
+        self.nodes = Nodes(context, discovery, security)
         self.watching = Watching(self.nodes)
         self.parked: deque[Call] = deque()
         self._sessions = Sessions()
@@ -94,8 +100,7 @@ class Router:
         for frame in connection.receive():
             self._on_frame(connection, frame, now)
         if connection.is_broken and not connection.is_closed:
-            reason = "the connection broke" if connection.is_ready else "connection refused"
-            self._drop(connection, reason, now)
+            self._drop(connection, connection.ending, now)
 
     def _on_frame(self, connection: Connection, frame: bytes, now: float) -> None:
         try:

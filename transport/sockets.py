@@ -69,7 +69,8 @@ def _set_curve_server(socket: Socket, curve: CurveServer) -> None:
         curve.watch(socket, curve.domain)
 
 
-def _set_curve_client(socket: Socket, curve: CurveClient) -> None:
+def set_curve_client(socket: Socket, curve: CurveClient) -> None:
+    """Before it connects."""
     socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key.encode("ascii"))
     socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.keys.public.encode("ascii"))
     socket.setsockopt(zmq.CURVE_SECRETKEY, curve.keys.secret.encode("ascii"))
@@ -142,7 +143,7 @@ def open_dealer(
     socket.setsockopt(zmq.CONNECT_TIMEOUT, limits.CONNECT_TIMEOUT_MS)
     socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
     if curve is not None:
-        _set_curve_client(socket, curve)
+        set_curve_client(socket, curve)
     prepare(socket)
     socket.connect(str(address))
     return socket

@@ -6,6 +6,7 @@ for the answer to what has. (A cancelled write may have happened, as one that ti
 """
 
 import asyncio
+import os
 import secrets
 import time
 import weakref
@@ -31,6 +32,7 @@ from metastore.client.errors import Unavailable
 from metastore.client.futures import decode_call, decode_only
 from metastore.client.lock import LOCK_TTL_S
 from metastore.client.results import BatchResult, LeaseGrant, LeaseList, TimeToLive
+from metastore.client.security import read_security
 from metastore.client.statuses import ask_statuses
 from metastore.client.watch import make_stream
 from metastore.transport.envelope import MemberAddresses, ReadLevel
@@ -43,7 +45,7 @@ class Client(KeyCalls, MemberCalls):
     """Talks to one cluster; the arguments are those of the threaded client. It belongs to the event
     loop that first uses it until that is closed; another loop then may have it.
 
-    Raises InvalidRequest for endpoints that are no addresses, ClientMisused when it is used from
+    Raises InvalidRequest for what is no address or no key, ClientMisused when it is used from
     another loop. Nothing is sent before the first call.
     """
 
@@ -54,13 +56,16 @@ class Client(KeyCalls, MemberCalls):
         timeout_s: float = TIMEOUT_S,
         is_pinned: bool = False,
         use_sessions: bool = True,
+        key_file: str | os.PathLike[str] | None = None,
+        server_keys: str | Sequence[str] = (),
         context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._use_sessions = use_sessions
         self._context = context if context is not None else zmq.Context.instance()
+        self._security = read_security(key_file, server_keys)
         self._discovery = Discovery(parse_endpoints(endpoints), is_pinned)
-        self._bridge = Bridge(Driver(self._context, self._discovery))
+        self._bridge = Bridge(Driver(self._context, self._discovery, self._security))
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
 
     async def known_nodes(self, *, timeout_s: float | None = None) -> tuple[MemberAddresses, ...]:
@@ -82,7 +87,7 @@ class Client(KeyCalls, MemberCalls):
         nodes = await self.known_nodes(timeout_s=timeout_s)
         addresses = [node.status for node in nodes]
         answers = await asyncio.to_thread(
-            ask_statuses, self._context, addresses, self._limit(timeout_s)
+            ask_statuses, self._context, addresses, self._limit(timeout_s), self._security
         )
         return {node.node_id: answers[node.status] for node in nodes}
 

@@ -1,4 +1,4 @@
-"""From the global options to a client: where the endpoints come from.
+"""From the global options to a client: where the endpoints come from, and the keys.
 
 Reading order 3 of the commands. The options win over cluster.json, and that over the default.
 """
@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from metastore.client.client import Client
 from metastore.client.errors import InvalidRequest
+from metastore.client.security import ClientSecurity, read_security
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7002"
 CLUSTER_FILE = "cluster.json"
@@ -19,10 +20,12 @@ CLUSTER_FILE = "cluster.json"
 
 @dataclass(frozen=True, slots=True)
 class ClusterFile:
-    """What a launcher's cluster.json tells: addresses by node id."""
+    """What a launcher's cluster.json tells: addresses by node id, and what goes with keys."""
 
     client: dict[int, str]
     status: dict[int, str]
+    key_file: str  # "": without keys
+    server_key: str
 
 
 def open_client(
@@ -34,12 +37,15 @@ def open_client(
 ) -> Client:
     """A client as the global options want it. Raises click.UsageError for bad addresses."""
     endpoints = [endpoint] if endpoint else find_endpoints(ctx)
+    key_file, server_keys = _find_keys(ctx)
     try:
         return Client(
             endpoints,
             timeout_s=ctx.obj["timeout_s"],
             is_pinned=is_pinned,
             use_sessions=use_sessions,
+            key_file=key_file,
+            server_keys=server_keys,
         )
     except InvalidRequest as error:
         raise click.UsageError(str(error), ctx) from None
@@ -50,6 +56,21 @@ def given_timeout(ctx: click.Context) -> float | None:
     source = ctx.find_root().get_parameter_source("timeout_s")
     is_given = source not in (None, ParameterSource.DEFAULT)
     return float(ctx.obj["timeout_s"]) if is_given else None
+
+
+def find_security(ctx: click.Context) -> ClientSecurity | None:
+    """For who connects without a client. Raises click.UsageError."""
+    try:
+        return read_security(*_find_keys(ctx))
+    except InvalidRequest as error:
+        raise click.UsageError(str(error), ctx) from None
+
+
+def _find_keys(ctx: click.Context) -> tuple[str, str]:
+    """The key file, and the server keys with commas; "" and "" without keys."""
+    given = ctx.obj["key_file"] or "", ",".join(ctx.obj["server_keys"])
+    cluster = None if any(given) else read_cluster_or_none(ctx)
+    return given if cluster is None else (cluster.key_file, cluster.server_key)
 
 
 def find_endpoints(ctx: click.Context) -> list[str]:
@@ -71,14 +92,17 @@ def read_cluster_or_none(ctx: click.Context) -> ClusterFile | None:
     else:
         return None
     try:
-        nodes = json.loads(path.read_text())["nodes"]
+        document = json.loads(path.read_text())
+        nodes, keys = document["nodes"], document.get("keys") or {}
         found = ClusterFile(
             {int(node["node_id"]): str(node["client"]) for node in nodes},
             {int(node["node_id"]): str(node["status"]) for node in nodes},
+            str(keys.get("client_key_file", "")),
+            str(keys.get("server_key", "")),
         )
     except OSError as error:
         raise click.UsageError(f"cannot read {path}: {error.strerror}", ctx) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise click.UsageError(f"{path} is no cluster file; give --endpoints", ctx) from None
     if not found.client:
         raise click.UsageError(f"{path} names no nodes; give --endpoints", ctx)

@@ -10,7 +10,7 @@ import click
 import zmq
 
 from metastore.client.backups import BackupFacts, fetch_backup
-from metastore.client.command.addresses import find_endpoints, open_client
+from metastore.client.command.addresses import find_endpoints, find_security, open_client
 from metastore.client.command.exits import ExitCode
 from metastore.client.command.progress import progress_bar
 from metastore.client.errors import Unavailable
@@ -61,6 +61,7 @@ def _from_the_first_that_can(
     ctx: click.Context, file: Path, revision_min: int, patience_s: float
 ) -> BackupFacts:
     reasons = []
+    security = find_security(ctx)
     for endpoint in find_endpoints(ctx):
         try:
             with progress_bar() as show:
@@ -72,6 +73,7 @@ def _from_the_first_that_can(
                     revision_min=revision_min,
                     silence_s=ctx.obj["timeout_s"],
                     patience_s=patience_s,
+                    security=security,
                     progress=lambda done, total: show("fetching", done, total),
                 )
         except Unavailable as error:

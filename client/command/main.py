@@ -44,6 +44,7 @@ SUBCOMMANDS = {
     "backup": Entry("backup", "backup", "Write everything a running cluster holds to a file."),
     "restore": Entry("restore", "restore", "Make a member of a new cluster from a backup."),
     "recover": Entry("recover", "recover", "Go on with one node when a majority is lost."),
+    "keygen": Entry("keygen", "keygen", "Make a key pair for a node or a client."),
     "verify": Entry("verify", "verify", "Check a stopped node's data directory, or a backup."),
     "inspect": Entry("inspection", "inspect", "Show what a stopped node has on its disk."),
 }
@@ -106,6 +107,21 @@ class LazyGroup(click.Group):
     help="Take the addresses from DIR/cluster.json, written by a local cluster's launcher.",
 )
 @click.option(
+    "--key-file",
+    envvar="METASTORE_CLIENT_KEY_FILE",
+    metavar="PATH",
+    help="This client's key (`metastore keygen`), for nodes that use keys. "
+    "[env METASTORE_CLIENT_KEY_FILE; default: that of cluster.json]",
+)
+@click.option(
+    "--server-key",
+    "server_keys",
+    multiple=True,
+    envvar="METASTORE_CLIENT_SERVER_KEYS",
+    metavar="KEY[,KEY…]",
+    help="Public key that the nodes may have. Repeatable. [env METASTORE_CLIENT_SERVER_KEYS]",
+)
+@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
@@ -116,10 +132,21 @@ class LazyGroup(click.Group):
 )
 @click.pass_context
 def cli(
-    ctx: click.Context, endpoints: tuple[str, ...], cluster: str | None, timeout_s: float
+    ctx: click.Context,
+    endpoints: tuple[str, ...],
+    cluster: str | None,
+    key_file: str | None,
+    server_keys: tuple[str, ...],
+    timeout_s: float,
 ) -> None:
     """A replicated metadata store: run nodes, and read and write keys."""
-    ctx.obj = {"endpoints": endpoints, "cluster": cluster, "timeout_s": timeout_s}
+    ctx.obj = {
+        "endpoints": endpoints,
+        "cluster": cluster,
+        "key_file": key_file,
+        "server_keys": server_keys,
+        "timeout_s": timeout_s,
+    }
 
 
 def main() -> None:

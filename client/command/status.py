@@ -11,10 +11,14 @@ from typing import Any
 import click
 import zmq
 
-from metastore.client.command.addresses import open_client, read_cluster_or_none
+from metastore.client.command.addresses import (
+    find_security,
+    open_client,
+    read_cluster_or_none,
+)
 from metastore.client.command.exits import ExitCode
 from metastore.client.errors import Unavailable
-from metastore.client.statuses import ask_statuses
+from metastore.client.statuses import NOT_LET_IN, ask_statuses
 
 COLUMNS = (
     ("node", "node_id"),
@@ -32,14 +36,18 @@ COLUMNS = (
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show every node of the cluster. Fails with 3 if none answers or none knows a leader."""
     addresses = _status_addresses(ctx)
-    by_address = ask_statuses(zmq.Context.instance(), addresses.values(), ctx.obj["timeout_s"])
+    by_address = ask_statuses(
+        zmq.Context.instance(), addresses.values(), ctx.obj["timeout_s"], find_security(ctx)
+    )
     answers = {node_id: by_address[address] for node_id, address in addresses.items()}
     if as_json:
         click.echo(json.dumps(answers, indent=2, sort_keys=True, default=_printable))
     else:
         _print_table(addresses, answers)
     if not any("error" not in answer for answer in answers.values()):
-        click.echo("metastore: no node answers; are they running?", err=True)
+        errors = [answer["error"] for answer in answers.values()]
+        why = next((e["message"] for e in errors if e["code"] == NOT_LET_IN), "are they running?")
+        click.echo(f"metastore: no node answers; {why}", err=True)
         ctx.exit(ExitCode.UNAVAILABLE)
     if not any(answer.get("leader_id") for answer in answers.values()):
         click.echo("metastore: no node knows a leader; is a majority of them running?", err=True)
