@@ -2,7 +2,7 @@
 """Starts a local cluster of real node processes, shows it, and stays until Ctrl-C.
 
     python3 scripts/launch_local_cluster.py [--nodes N] [--engine memory|rocksdb] [--data-dir DIR]
-                                            [--base-port P] [--detach]
+                                            [--base-port P] [--keys] [--detach]
     python3 scripts/launch_local_cluster.py --stop [--data-dir DIR]
     python3 scripts/launch_local_cluster.py --start NODE_ID [--data-dir DIR]
 
@@ -38,6 +38,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--base-port", type=int, metavar="P", help="first of 4 ports per node (default: free ones)"
     )
+    parser.add_argument(
+        "--keys",
+        action="store_true",
+        help="encrypt everything; makes keys and an access file in DIR/keys (a kept cluster that "
+        "has keys uses them in any case)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detach", action="store_true", help="return once there is a leader")
     what.add_argument("--stop", action="store_true", help="stop a detached cluster")
@@ -58,7 +64,9 @@ def launch(options: argparse.Namespace) -> int:
     from cluster.session import Interrupted, LaunchFailed, Session, interrupt_on_signals
 
     directory = options.data_dir or folders.temporary()
-    laid = folders.prepare(directory, options.nodes, options.engine, options.base_port)
+    laid = folders.prepare(
+        directory, options.nodes, options.engine, options.base_port, with_keys=options.keys
+    )
     session = Session(directory, laid)
     keep = options.data_dir is not None
     interrupt_on_signals()
@@ -157,6 +165,7 @@ def next_steps(directory: Path, laid: "ClusterLayout") -> str:
     return "\n".join(
         (
             "Try next, in another terminal:",
+            *([f"  {laid.keys.exports}"] if laid.keys is not None else []),
             f"{tool} put greeting hello",
             f"{tool} get greeting",
             f"{tool} status",
@@ -171,13 +180,15 @@ def main() -> int:
     environment.enter(extras=("rocksdb",) if options.engine == "rocksdb" else ())
     from cluster.layout import LayoutFailed
 
+    from metastore.transport.errors import KeyFileInvalid
+
     try:
         if options.stop:
             return stop_detached(options)
         if options.start is not None:
             return start_one(options)
         return launch(options)
-    except LayoutFailed as failure:
+    except (LayoutFailed, KeyFileInvalid) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 2
 

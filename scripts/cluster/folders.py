@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cluster import keys
 from cluster import layout as layouts
 from cluster.layout import PORTS_PER_NODE, ClusterLayout, LayoutFailed
 from cluster.processes import is_running
@@ -20,15 +21,28 @@ _TEMPORARY_PREFIX = "metastore-"
 
 
 def prepare(
-    directory: Path, nodes: int | None, engine: str | None, base_port: int | None
+    directory: Path,
+    nodes: int | None,
+    engine: str | None,
+    base_port: int | None,
+    *,
+    with_keys: bool = False,
 ) -> ClusterLayout:
     """The layout to start in `directory`, written to its cluster.json. None: not asked for. Raises
-    LayoutFailed when the folder's cluster is another one than asked for, or runs already."""
+    LayoutFailed when the folder's cluster is another one than asked for, or runs already; and
+    KeyFileInvalid for keys that cannot be made."""
     directory.mkdir(parents=True, exist_ok=True)
     kept = layouts.read(directory)
     if kept is None:
         count = nodes or NODES_DEFAULT
         laid = layouts.plan(directory, count, engine or ENGINE_DEFAULT, _ports(count, base_port))
+        if with_keys:
+            laid = replace(laid, keys=keys.make(directory))
+    elif with_keys and kept.keys is None:
+        raise LayoutFailed(
+            f"{directory} holds a cluster without keys; choose another --data-dir, or delete this "
+            "one with its data"
+        )
     else:
         laid = _reuse(directory, kept, nodes, engine, base_port)
     layouts.write(directory, laid)

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cluster.keys import KeysLayout
+
 HOST = "127.0.0.1"
 PORTS_PER_NODE = 4
 NODES_MAX = 64
@@ -52,6 +54,7 @@ class ClusterLayout:
     cluster_id: str
     engine: str
     nodes: Sequence[NodeLayout]
+    keys: KeysLayout | None = None
 
     def node(self, node_id: int) -> NodeLayout:
         for node in self.nodes:
@@ -154,7 +157,8 @@ def read(directory: Path) -> ClusterLayout | None:
     try:
         document = json.loads(path.read_text())
         nodes = [NodeLayout(**node) for node in document["nodes"]]
-        return ClusterLayout(document["cluster_id"], document["engine"], nodes)
+        keys = KeysLayout(**document["keys"]) if "keys" in document else None
+        return ClusterLayout(document["cluster_id"], document["engine"], nodes, keys)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -164,7 +168,10 @@ def read(directory: Path) -> ClusterLayout | None:
 def write(directory: Path, layout: ClusterLayout) -> None:
     path = layout_path(directory)
     aside = path.with_name(f".cluster.json.{os.getpid()}")
-    aside.write_text(json.dumps(asdict(layout), indent=2) + "\n")
+    document = asdict(layout)
+    if layout.keys is None:
+        del document["keys"]
+    aside.write_text(json.dumps(document, indent=2) + "\n")
     aside.rename(path)
 
 

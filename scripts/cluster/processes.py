@@ -34,6 +34,7 @@ def command(layout: ClusterLayout, node: NodeLayout, extra: Sequence[str] = ()) 
         *("--status-bind", node.status),
         *("--snapshot-bind", node.snapshot),
         *members,
+        *(layout.keys.node_options if layout.keys is not None else ()),
         *extra,
     ]
 

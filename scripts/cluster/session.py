@@ -61,12 +61,15 @@ class Session:
         """Returns once all nodes that run name the same leader. Raises LaunchFailed when a node
         that we started dies or the time is over."""
         deadline = time.monotonic() + seconds
+        keys = self.laid.keys.read() if self.laid.keys is not None else None
         while True:
             dead = self.buried()
             if dead:
                 raise LaunchFailed("\n".join(processes.obituary(*one) for one in dead))
             running = [node for node in self.laid.nodes if processes.is_running(node)]
-            answers = status.ask_all([node.status for node in running], timeout=_ASK_SECONDS)
+            answers = status.ask_all(
+                [node.status for node in running], timeout=_ASK_SECONDS, keys=keys
+            )
             if len(running) > len(self.laid.nodes) // 2 and status.agreed_leader(answers):
                 return answers
             if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""Asking nodes for their status over plain REQ sockets, and showing the answers as a table.
+"""Asking nodes for their status over REQ sockets, and showing the answers as a table.
 
 Needs only pyzmq and msgpack: this is also the example of how any program asks a node.
 """
@@ -6,7 +6,7 @@ Needs only pyzmq and msgpack: this is also the example of how any program asks a
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import zmq
@@ -24,38 +24,70 @@ class Answer:
     problem: str = ""
 
 
+class Keys(NamedTuple):
+    """For nodes that use keys: our own pair, and the public keys that a node may have (Z85)."""
+
+    public: str
+    secret: str
+    server_keys: Sequence[str]
+
+    def __repr__(self) -> str:
+        return f"Keys(public={self.public!r}, secret=<hidden>, server_keys={self.server_keys!r})"
+
+
 def ask_all(
-    endpoints: Sequence[str], method: str = "raft_status", timeout: float = TIMEOUT_SECONDS
+    endpoints: Sequence[str],
+    method: str = "raft_status",
+    timeout: float = TIMEOUT_SECONDS,
+    keys: Keys | None = None,
 ) -> list[Answer]:
     """Asks all endpoints at once; returns one Answer each, in order, after at most `timeout`
     seconds. Never raises for what an endpoint does or is."""
     context = zmq.Context()
     try:
-        sockets = [_asked(context, endpoint, method) for endpoint in endpoints]
+        polls = [_asked(context, endpoint, method, keys) for endpoint in endpoints]
         deadline = time.monotonic() + timeout
-        return [_answer(*pair, deadline) for pair in zip(endpoints, sockets, strict=True)]
+        problem = "no answer (is our key in its access file, and one of the server keys its own?)"
+        if keys is None:
+            problem = "no answer"
+        return [
+            _answer(endpoint, poller, deadline, problem)
+            for endpoint, poller in zip(endpoints, polls, strict=True)
+        ]
     finally:
         context.destroy(linger=0)
 
 
-def _asked(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, method: str) -> Any:
-    socket = context.socket(zmq.REQ)
-    try:
-        socket.connect(endpoint)
-    except zmq.ZMQError:
-        return None
-    socket.send(msgpack.packb({"method": method}))
-    return socket
+def _asked(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, method: str, keys: Keys | None
+) -> zmq.Poller | None:
+    """Whichever socket of it answers; one for each key that the node may have. None: no address."""
+    poller = zmq.Poller()
+    for server_key in keys.server_keys if keys is not None else ("",):
+        socket = context.socket(zmq.REQ)
+        if keys is not None:
+            socket.curve_serverkey = server_key.encode()
+            socket.curve_publickey = keys.public.encode()
+            socket.curve_secretkey = keys.secret.encode()
+            socket.setsockopt(zmq.RECONNECT_IVL, -1)  # one try: a wrong key stays wrong
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError:
+            return None
+        socket.send(msgpack.packb({"method": method}))
+        poller.register(socket, zmq.POLLIN)
+    return poller
 
 
-def _answer(endpoint: str, socket: Any, deadline: float) -> Answer:
-    if socket is None:
+def _answer(endpoint: str, poller: zmq.Poller | None, deadline: float, no_answer: str) -> Answer:
+    if poller is None:
         return Answer(endpoint, problem="not an address like tcp://127.0.0.1:7003")
     left_ms = max(0, int((deadline - time.monotonic()) * 1000))
-    if not socket.poll(left_ms):
-        return Answer(endpoint, problem="no answer")
+    ready = poller.poll(left_ms)
+    if not ready:
+        return Answer(endpoint, problem=no_answer)
     try:
-        reply = msgpack.unpackb(socket.recv())
+        reply = msgpack.unpackb(ready[0][0].recv())
     except Exception as error:  # whatever is at that address, it is no node
         return Answer(endpoint, problem=f"not a node: {error}")
     if not isinstance(reply, dict):
