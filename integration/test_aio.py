@@ -1,6 +1,7 @@
 """The asyncio client against three real nodes, whose leader is killed under it."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from node_processes import NodeProcesses
@@ -9,6 +10,8 @@ from metastore.client import aio
 
 PUTS_COUNT = 600
 TTL_S = 5
+BURST_COUNT = 20_000
+ROUND_TRIPS = 500  # of somebody else, while nothing of a burst arrives: then it has stalled
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -89,3 +92,38 @@ def test_the_leader_of_an_election_is_followed_to_the_next(cluster: NodeProcesse
             await second.resign()
 
     asyncio.run(main())
+
+
+def test_a_burst_into_a_node_is_answered_in_whole_and_never_stalls(
+    make_cluster: Callable[..., NodeProcesses],
+) -> None:
+    """H4: the turns of another client are the clock, so that a slow machine is no stall."""
+    cluster = make_cluster(1)
+    cluster.start()
+    answered = 0
+
+    async def one(client: aio.Client, number: int) -> None:
+        nonlocal answered
+        if number % 4:
+            await client.get("a")
+        else:
+            await client.put(b"b/%d" % (number % 100), b"v")
+        answered += 1
+
+    async def main() -> None:
+        async with aio.Client(cluster.endpoints, timeout_s=60) as client:
+            with cluster.client(timeout_s=60) as other:
+
+                def turn() -> None:
+                    for _ in range(ROUND_TRIPS):
+                        other.get("a")
+
+                burst = asyncio.gather(*(one(client, number) for number in range(BURST_COUNT)))
+                while not burst.done():
+                    before = answered
+                    await asyncio.to_thread(turn)
+                    assert answered > before or burst.done(), f"stalled after {before} answers"
+                await burst
+
+    asyncio.run(main())
+    assert answered == BURST_COUNT

@@ -14,7 +14,7 @@ from metastore.node import logs
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
 from metastore.node.loop import DISK_CLOSE_S, NodeLoop
-from metastore.node.raft.messages import RequestVote
+from metastore.node.raft.messages import AppendEntries, RequestVote
 from metastore.node.settings_sources import load
 from metastore.node.snapshots import Saved
 from metastore.node.sockets import ThreadDied
@@ -167,3 +167,16 @@ def test_what_a_saved_snapshot_holds_is_left_out_of_the_collector(
     loop.request_stop()
     assert loop.run() is ExitCode.OK
     assert told == ["saved"]
+
+
+def test_a_peer_that_an_append_did_not_leave_for_is_probed_from_now_on(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:  # H1
+    parts, told = parts_of(loop), list[int]()
+    parts.start()
+    monkeypatch.setattr(parts.core, "report_unreachable", told.append)
+    parts.outbox.add(AppendEntries(sender=1, to=2, term=1, prev_log_index=0, prev_log_term=0))
+    loop._turn(parts)
+    assert told == [2]
+    assert parts.sockets.peers.counters()["dropped"] == {0: {"unknown peer": 1}}
+    loop._close(parts)
