@@ -91,7 +91,9 @@ def test_a_witness_is_no_endpoint_and_serves_nothing_where_the_user_named_it() -
     assert discovery.endpoints() == ("tcp://witness:1", "tcp://n1:1", "tcp://n2:1")
     assert discovery.leader_endpoint_or_none() is None
     assert not discovery.holds_data("tcp://witness:1")
-    assert discovery.holds_data("tcp://n1:1")  # nobody has answered there: it is worth a try
+    discovery.on_welcome("tcp://n1:1", 5, 1, 1, members)
+    assert not discovery.holds_data("tcp://witness:1")  # named by the user, so not forgotten
+    assert discovery.holds_data("tcp://n2:1")  # nobody has answered there: it is worth a try
     pinned = Discovery(["tcp://witness:1"], is_pinned=True)
     pinned.on_welcome("tcp://witness:1", 5, 3, 1, members)
     assert pinned.holds_data("tcp://witness:1")  # it shall say itself that it serves nothing

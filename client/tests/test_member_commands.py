@@ -33,6 +33,7 @@ def changes_of(cluster: Any) -> list[Any]:
 def test_the_list_shows_every_member_and_what_is_to_be_done(cluster: Any, run: Run) -> None:
     cluster.infos = [info(1), info(2, "witness"), info(3, state="joining"), info(5, "learner")]
     cluster.infos += [info(4, "witness", "awaited"), info(6, state="leaving")]
+    cluster.infos += [info(7, state="awaited")]
     shown = run("member", "list")
     rows = [line.split() for line in shown.stdout.splitlines()]
     assert rows[0][:5] == ["node", "role", "state", "leads", "priority"]
@@ -43,12 +44,14 @@ def test_the_list_shows_every_member_and_what_is_to_be_done(cluster: Any, run: R
         ["4", "witness", "awaited", "-"],
         ["5", "learner", "member", "-"],
         ["6", "voter", "leaving", "-"],
+        ["7", "voter", "awaited", "-"],
     ]
     notes = shown.stderr.splitlines()
     assert [note.split(";")[0] for note in notes] == [
         "metastore: node 3 catches up, and votes once it has",
         "metastore: node 4 has not come",
         "metastore: node 6 votes until the change under way is done",
+        "metastore: node 7 has not come",
     ]
     # The places to join at: no witness, and nobody who is not there.
     assert "--join tcp://h1:2,tcp://h3:2,tcp://h5:2,tcp://h6:2 --role witness" in notes[1]
