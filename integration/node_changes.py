@@ -10,7 +10,7 @@ from typing import Any
 import zmq
 
 from metastore.engines.memory.store import MemoryStore
-from metastore.engines.memory.wal import WriteAheadLog
+from metastore.node.disk import DiskThread
 from metastore.node.loop import NodeLoop
 from metastore.node.members.registration import Registrar
 from metastore.node.requests import Desk
@@ -35,7 +35,7 @@ BROKEN: dict[str, Callable[[], None]] = {
     "timer": _breaking(Upkeep, "on_tick"),
     "handler": _breaking(Desk, "request"),
     "apply": _breaking(MemoryStore, "apply"),
-    "disk": _breaking(WriteAheadLog, "append"),
+    "disk": _breaking(DiskThread, "_perform"),
     "registration": _breaking(Registrar, "_register"),
     "status": _breaking(StatusServer, "_serve_one"),
     "snapshot receiver": _breaking(SnapshotReceiver, "_serve"),
