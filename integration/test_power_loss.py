@@ -2,7 +2,7 @@
 A15). The same with syncs left out must be noticed, or these tests would prove nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from load import Writer, Written, start_writers
@@ -30,9 +30,12 @@ def start_on_losing_disks(
     return start
 
 
-def power_loss(cluster: NodeProcesses) -> int:
-    """Of all nodes at once; returns how many bytes were lost."""
+def power_loss(cluster: NodeProcesses, writers: Sequence[Writer] = ()) -> int:
+    """Of all nodes at once; returns how many bytes were lost. The writers must not go on: they
+    would soon write all that was lost anew."""
     cluster.kill(*cluster.node_ids)
+    for writer in writers:
+        writer.stopping.set()
     lost = [lose_power(cluster.data_dir(n), cluster.engine) for n in cluster.node_ids]
     cluster.start()
     cluster.leader()
@@ -44,7 +47,7 @@ def write_and_lose_power(cluster: NodeProcesses, number: int, written: Written) 
         writers = start_writers(client, str(number))
         try:
             eventually("enough is written", lambda: sum(map(_count, writers)) > WRITES_AT_LEAST)
-            return power_loss(cluster)
+            return power_loss(cluster, writers)
         finally:
             written.stop(writers)
 
