@@ -21,7 +21,8 @@ MalformedRequest, never anything else.
 
     member = [node_id, role, state, peer, client, status, snapshot, directory_id, priority]
 
-`index` is that of the change that made the record. Every change may be repeated: what is so already is answered as if it had just been done.
+`index` is that of the change that made the record. Every change may be repeated: what is so already
+is answered as if it had just been done.
 """
 
 from collections.abc import Sequence
