@@ -35,8 +35,6 @@ class Refusal(StrEnum):
 
 # Who answers at that address is not the node that was dialled.
 MISPLACED = frozenset((Refusal.STRANGER_CLUSTER, Refusal.DUPLICATE_NODE, Refusal.WRONG_NODE))
-# Trying again does not help; a command of the operator does.
-FINAL = frozenset((Refusal.REMOVED, Refusal.LOST_DATA))
 
 ACCEPTED = b""  # a verdict's text when an earlier refusal no longer holds
 _REFUSALS = {refusal.value.encode(): refusal for refusal in Refusal}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import zmq
 
 from metastore.transport import limits
-from metastore.transport.handshake import FINAL, MISPLACED, Refusal, decode_verdict
+from metastore.transport.handshake import MISPLACED, Refusal, decode_verdict
 from metastore.transport.peer_keys import PeerSecurity
 from metastore.transport.sockets import Context, Socket, inproc_address, open_dealer
 
@@ -147,11 +147,6 @@ class PeerLink:
         if self._sends_until_check <= 0:
             self.check_state()
         return ""
-
-    @property
-    def is_refused_for_good(self) -> bool:
-        self.check_state()
-        return self.refusal in FINAL
 
     def check_state(self) -> None:
         self._sends_until_check = _SENDS_PER_VERDICT_CHECK

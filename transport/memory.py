@@ -12,7 +12,6 @@ from typing import Any
 from metastore.transport import limits
 from metastore.transport.counters import ANYBODY, Counters
 from metastore.transport.handshake import (
-    FINAL,
     MISPLACED,
     Admission,
     Header,
@@ -172,11 +171,6 @@ class MemoryPeerTransport:
             if len(places) > 1 and (is_misplaced or is_silent):
                 self._refusals.pop(places[0], None)
                 places.rotate(-1)
-
-    def final_refusals(self) -> set[int]:
-        return {
-            peer for peer, places in self._places.items() if self._refusals.get(places[0]) in FINAL
-        }
 
     @property
     def refusals(self) -> dict[int, str]:

@@ -233,11 +233,6 @@ class PeerTransport:
             link.check_state()
         return {peer: str(link.refusal) for peer, link in self._links.items() if link.refusal}
 
-    def final_refusals(self) -> set[int]:
-        """Peers to which this node is a removed member, or one that has lost its data. One of them
-        may have old news; the cluster as a whole must be asked."""
-        return {peer for peer, link in self._links.items() if link.is_refused_for_good}
-
     def counters(self) -> dict[str, Any]:
         """{"sent" | "received": {peer: messages}, "dropped" | "refused": {peer: {reason: count}},
         "connected": [peer, ...]}; peer 0 stands for strangers. A copy."""

@@ -26,6 +26,7 @@ from metastore.engines.snapshot_format import (
 from metastore.engines.state import State
 from metastore.node.identity import Identity, new_data_directory
 from metastore.node.members.records import MemberRecord, Membership, first_membership
+from metastore.node.members.roster import to_record
 from metastore.node.offline.directory import LOG_FOLDERS
 from metastore.node.offline.members import membership_of
 from metastore.node.offline.reading import Progress, ReadingFiles
@@ -59,7 +60,7 @@ def founder(text: str) -> MemberRecord:
         node_id = number_from(1, NODE_ID_MAX)(text)
         return MemberRecord(node_id, Role.VOTER.value, "", "", "", "")
     (member,) = parse_members([text])
-    return MemberRecord(member.node_id, member.role, *member.addresses)
+    return to_record(member)
 
 
 def restore(
