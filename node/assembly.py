@@ -4,7 +4,6 @@ The only place that knows how every part is made. The loop gets them as one reco
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import SystemRandom
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from metastore.node.identity import Identity, NotYetJoined
 from metastore.node.logs import core_tracer
 from metastore.node.lost_tail import LostTail
 from metastore.node.members.keeper import MembersKeeper
+from metastore.node.members.records import MemberRecord
 from metastore.node.members.registration import Registrar
 from metastore.node.members.roster import Roster, to_record
 from metastore.node.outbox import Outbox, Replies
@@ -227,7 +227,9 @@ def _make_registrar(
     base: _Base,
     security: NodeSecurity | None,
 ) -> Registrar:
-    own = replace(to_record(settings.own_member), directory_id=identity.directory_id)
+    member = settings.own_member
+    places = sockets.with_ports(member.addresses)
+    own = MemberRecord(settings.node_id, member.role, *places, directory_id=identity.directory_id)
     return Registrar(
         context,
         settings.cluster_id,

@@ -122,14 +122,17 @@ def _check_binds(settings: Settings, origins: Origins) -> None:
 
 
 def _check_reachable(settings: Settings, origins: Origins) -> None:
-    """Port 0 or a wildcard can be bound but not reached: others would wait for it for ever."""
-    if len(settings.members) == 1 and not settings.join:
-        return
+    """Port 0 or a wildcard can be bound but not reached: others would wait for it for ever. A node
+    alone may leave a port to the system, and tells the cluster which one it got (sockets.py)."""
+    is_alone = len(settings.members) == 1 and not settings.join
     for name, address in zip(_PORTS, settings.own_member.addresses, strict=True):
-        if f"{name}_advertise" in origins or settings.join:
+        key = f"{name}_advertise"
+        if key in origins or settings.join or is_alone:
             expected = "an address that others can connect to, with a host and a port"
-            if not _is_reachable(address):
-                raise _invalid(origins, f"{name}_advertise", address, expected)
+            if not _is_reachable(address, is_alone and key not in origins):
+                raise _invalid(origins, key, address, expected)
+    if is_alone:
+        return
     for member in settings.members:
         if not all(map(_is_reachable, member.addresses)):
             expected = "addresses with a host and a port to connect to"
@@ -144,12 +147,9 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def _is_reachable(address: str) -> bool:
+def _is_reachable(address: str, any_port: bool = False) -> bool:
     try:
-        host = parse_connect_address(address).host
+        parsed = parse_bind_address(address) if any_port else parse_connect_address(address)
     except BadAddress:
         return False
-    try:
-        return not ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return True
+    return not parsed.is_wildcard

@@ -6,7 +6,7 @@ their own and reach the loop through its inbox only.
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from metastore.node.settings import Settings
 from metastore.node.snapshots import Received
 from metastore.node.status import StatusBoard
 from metastore.node.wake import WakeQueue
+from metastore.transport.addresses import parse_bind_address
 from metastore.transport.chunks import SnapshotReceiver, SnapshotSender
 from metastore.transport.clients import ClientServer
 from metastore.transport.peers import PeerTransport
@@ -51,6 +52,16 @@ class Sockets:
 
     def pollables(self) -> list[Any]:
         return [*self.peers.pollables(), *self.clients.pollables()]
+
+    def with_ports(self, addresses: Sequence[str]) -> tuple[str, str, str, str]:
+        """The peer, client, status and snapshot address to tell others; where the port was left to
+        the system, the one that was bound."""
+        bound = [part.address for part in (self.peers, self.clients, self.status_server)]
+        told = zip(addresses, [*bound, self.receiver.address], strict=True)
+        peer, client, status, snapshot = (
+            at if parse_bind_address(address).port == 0 else address for address, at in told
+        )
+        return peer, client, status, snapshot
 
     def close(self) -> None:
         for part in (self.status_server, self.sender, self.receiver, self.clients, self.peers):

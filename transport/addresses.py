@@ -4,6 +4,7 @@ Reading order 3. Connecting leaves names to libzmq, which asks the resolver agai
 listening resolves here, once, because libzmq refuses names there with an unhelpful reason.
 """
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -23,6 +24,14 @@ class Address:
     @property
     def is_ipv6(self) -> bool:
         return ":" in self.host
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Every interface: nothing that another machine could connect to, however it is spelled."""
+        try:
+            return self.host == "*" or ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False  # a name
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if self.is_ipv6 else self.host

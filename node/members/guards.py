@@ -19,12 +19,16 @@ def check_addresses(node_id: int, addresses: Iterable[str]) -> None:
     """That somebody else can reach the node there."""
     for address in addresses:
         try:
-            parse_connect_address(address)
+            is_wildcard, problem = parse_connect_address(address).is_wildcard, ""
         except BadAddress as error:
+            is_wildcard, problem = False, str(error)
+        if is_wildcard:
+            problem = f"address {address!r}: every interface is no place to connect to"
+        if problem:
             raise Refusal(
-                f"metastore: node {node_id}: {error}; give one that the others reach it by",
+                f"metastore: node {node_id}: {problem}; give one that the others reach it by",
                 Code.INVALID_ARGUMENT,
-            ) from None
+            )
 
 
 def check_priority(priority: int) -> None:

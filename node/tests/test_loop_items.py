@@ -14,6 +14,7 @@ from metastore.node import logs
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
 from metastore.node.loop import DISK_CLOSE_S, NodeLoop
+from metastore.node.parts import Parts
 from metastore.node.raft.messages import AppendEntries, RequestVote
 from metastore.node.settings_sources import load
 from metastore.node.snapshots import Saved
@@ -38,6 +39,25 @@ def loop(tmp_path: Path) -> NodeLoop:
 
 def parts_of(loop: NodeLoop) -> Any:
     return loop._parts
+
+
+def test_a_node_alone_registers_the_ports_that_the_system_chose(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Parts.publish
+
+    def stop_when_registered(parts: Parts) -> None:
+        publish(parts)
+        if any(member.directory_id for member in parts.members.membership.members):
+            loop.request_stop()
+
+    monkeypatch.setattr(Parts, "publish", stop_when_registered)
+    parts = parts_of(loop)
+    sockets = parts.sockets
+    assert loop.run() == ExitCode.OK
+    (own,) = parts.members.membership.members
+    bound = (sockets.peers, sockets.clients, sockets.status_server, sockets.receiver)
+    assert own.addresses == tuple(part.address for part in bound)
 
 
 @pytest.mark.parametrize("name", ["status", "snapshot receiver"])

@@ -130,8 +130,15 @@ def test_a_founder_advertises_addresses_that_others_can_reach(name: str) -> None
     assert error.key == f"{name}_advertise"
 
 
+@pytest.mark.parametrize("bind", ["tcp://*:7009", "tcp://0.0.0.0:7009", "tcp://[::]:0"])
+def test_a_node_alone_tells_an_address_too_since_others_may_join_it(bind: str) -> None:
+    assert refusal("--insecure", "--peer-bind", bind).key == "peer_advertise"
+    assert flags("--insecure", "--peer-bind", bind, "--peer-advertise", "tcp://db.example:9")
+    assert refusal("--peer-advertise", "tcp://127.0.0.1:0").key == "peer_advertise"
+
+
 def test_with_keys_any_address_may_be_bound() -> None:
-    settings = flags(*KEYS, "--peer-bind", "tcp://*:7001")
+    settings = flags(*KEYS, "--peer-bind", "tcp://*:7001", "--peer-advertise", "tcp://db:7001")
     assert (settings.key_file, settings.access_file) == (Path("node.key"), Path("access.toml"))
     assert settings.insecure is False
 

@@ -53,6 +53,16 @@ def test_what_is_no_address_to_connect_to_is_refused_by_name(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["*", "0.0.0.0", "[::]"])
+def test_every_interface_is_a_wildcard_however_it_is_spelled(host: str) -> None:
+    assert parse_bind_address(f"tcp://{host}:1").is_wildcard
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "node-1"])
+def test_a_host_is_no_wildcard(host: str) -> None:
+    assert not parse_bind_address(f"tcp://{host}:1").is_wildcard
+
+
 def test_listening_takes_wildcards() -> None:
     assert str(parse_bind_address("tcp://*:0")) == "tcp://*:*"
     assert resolve_bind_address("tcp://*:7001") == Address("*", 7001)

@@ -52,6 +52,7 @@ BAD = "tcp://*:1"
         (2, 4, "voter", BAD, *places(4)[1:], 5),
         (2, 3, "voter", BAD, *places(3)[1:], directory(3)),
         update(3, ("", "", BAD, "")),
+        (1, 4, "voter", *places(4)[:3], "tcp://0.0.0.0:7044", 0),
         (1, 4, "voter", *places(4)[:3], "", 0),
         (2, 4, "voter", *places(4)[:3], "nowhere", 5),
     ],
