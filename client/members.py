@@ -91,7 +91,8 @@ def replacement_of(known: Sequence[Member], node_id: int) -> Change:
     for member in known:
         if member.node_id == node_id:
             return replace(node_id, member.directory_id)
-    raise InvalidRequest(f"{member_ops.NO_SUCH_MEMBER}: {node_id}", code=int(Code.NOT_FOUND))
+    message = f"{member_ops.NO_SUCH_MEMBER}: {node_id}; see `member list`"  # as the leader says it
+    raise InvalidRequest(message, code=int(Code.NOT_FOUND))
 
 
 def _id(node_id: int) -> int:

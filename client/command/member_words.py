@@ -68,7 +68,7 @@ def replaced(member: Member, members: Sequence[Member], cluster_id: int) -> Iter
         yield f"node {node_id} has come back with another directory already; nothing was changed"
         return
     yield f"node {node_id} is out, and awaited with another data directory. Next:"
-    yield f"1. see that the old process of node {node_id} has stopped"
+    yield f"1. stop the old process of node {node_id}; one that runs comes back with its directory"
     yield "2. give it an empty data_dir; what is left of the old one must never be used again"
     yield f"3. {serve_line(member, members, cluster_id)}"
     yield "4. wait until `metastore member list` shows it as a member"

@@ -41,6 +41,13 @@ ADDRESSES_MAX = 64  # asked in one round, and learned from one answer
 REASONS_MAX = 16  # remembered, so as to log each once
 CLOSE_S = 2.0
 
+NOBODY_ANSWERS = "nobody answers"
+# The commonest reasons, all of which look the same from here.
+_ADVICE = "see that they run and that these are clients' addresses, with keys if the cluster has any"
+ONLY_FOREIGN = (
+    "no node of this cluster answers; correct join, or cluster_id and take an empty data_dir"
+)
+
 # Somebody else's node listens there, which says nothing of ours.
 _FOREIGN = (ErrorCode.WRONG_CLUSTER, ErrorCode.WRONG_VERSION)
 
@@ -168,7 +175,7 @@ class Registrar:
         # One stranger at an address that was ours once is passed over; if there are only strangers,
         # the settings are wrong.
         if others and all(isinstance(o, _NotNow) and o.is_foreign for o in others.values()):
-            return RefusedForGood(JoinRefused(reasons))
+            return RefusedForGood(JoinRefused(f"{ONLY_FOREIGN} (they say: {reasons})"))
         return reasons
 
     def _candidates(self) -> list[str]:
@@ -190,7 +197,7 @@ class Registrar:
                     return self._on_welcome(greeting, conversation)
             except BadAddress:
                 return _NotNow("nobody can connect to such an address")
-        return _NotNow("nobody answers")
+        return _NotNow(NOBODY_ANSWERS)
 
     def _curves_in_turn(self) -> list[CurveClient | None]:
         if self._curves is None:
@@ -237,7 +244,8 @@ class Registrar:
     def _tell(self, reason: str) -> None:
         if reason not in self._told and len(self._told) < REASONS_MAX:
             self._told.add(reason)
-            self._log.warning("waiting to register with the cluster", reason=reason)
+            advice = {"advice": _ADVICE} if NOBODY_ANSWERS in reason else {}
+            self._log.warning("waiting to register with the cluster", reason=reason, **advice)
 
     def _sleep(self, seconds: float | None) -> None:
         """None: until `ask` is called. Raises _Stopped."""

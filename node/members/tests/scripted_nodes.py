@@ -109,7 +109,7 @@ class Recorder:
         self.reasons: SimpleQueue[str] = SimpleQueue()
         self.on_reason: Callable[[], None] = lambda: None
 
-    def warning(self, event: str, *, reason: str) -> None:
+    def warning(self, event: str, *, reason: str, advice: str = "") -> None:
         assert event == "waiting to register with the cluster"
         self.on_reason()
         self.reasons.put(reason)

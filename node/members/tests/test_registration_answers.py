@@ -80,7 +80,8 @@ def test_what_the_node_says_itself_does_not_count_among_strangers(node: Any, ask
     stranger.greeting = failed(ErrorCode.WRONG_CLUSTER, "this is cluster 8")
     itself.leader_id = 0
     error = error_of(asking([stranger.address, itself.address]).answer())
-    assert str(error) == f"this is cluster 8 at {stranger.address}"
+    said = f"this is cluster 8 at {stranger.address}"
+    assert str(error) == f"{registration.ONLY_FOREIGN} (they say: {said})"
     assert not itself.joins
 
 
