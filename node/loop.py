@@ -176,7 +176,7 @@ class NodeLoop:
                 raise error
             case ThreadDied(name, error):
                 self._log.error("thread died", thread=name, error=repr(error))
-                raise error
+                raise item.exception()
             case Saved():
                 self._on_saved(parts, item)
             case Sent(node_id, ok, reason):
@@ -237,8 +237,9 @@ class NodeLoop:
         return len(payloads)
 
     def _step(self, parts: Parts, message: Any) -> None:
-        if parts.lost_tail.refuses(message):
-            self._log.debug("message dropped", type=message.name, reason="the log lost its end")
+        reason = parts.why_not(message)
+        if reason:
+            self._log.debug("message dropped", type=message.name, reason=reason)
             return
         try:
             parts.core.step(message)

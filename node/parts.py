@@ -20,6 +20,7 @@ from metastore.node.members.keeper import MembersKeeper
 from metastore.node.members.registration import Registrar
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.proposals import PendingProposals
+from metastore.node.raft.messages import Message
 from metastore.node.raft.model import NO_NODE
 from metastore.node.raft.node import RaftCore
 from metastore.node.reads import PendingReads
@@ -35,6 +36,7 @@ from metastore.node.upkeep import Upkeep
 from metastore.node.wake import WakeQueue
 from metastore.node.watch_clients import Reply
 
+TERM_LEAP_MAX = 1 << 32  # no cluster has that many elections while a node is away
 LEADERLESS_TIMEOUTS = 2  # election timeouts without a leader before a node asks the cluster why
 
 
@@ -111,6 +113,14 @@ class Parts:
         self.sockets.sender.set_server_keys(security.server_keys())
         self.sockets.receiver.keys_changed()
         self.upkeep.watching.cancel_denied(self.gate.why_not_watch)
+
+    def why_not(self, message: Message) -> str:
+        """Why a peer's message is not for the core; "" if it is."""
+        if message.term > self.core.term + TERM_LEAP_MAX:
+            # Once believed it is on disk for ever, and the next election has no number left.
+            self.count_malformed(message.sender, f"term {message.term} is far beyond all others")
+            return "its term leaps"
+        return "the log lost its end" if self.lost_tail.refuses(message) else ""
 
     def count_malformed(self, sender: int, reason: str) -> None:
         """Counts a peer's message that no node of this version sends; logs the first of each

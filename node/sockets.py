@@ -35,6 +35,12 @@ class ThreadDied:
     name: str
     error: BaseException
 
+    def exception(self) -> Exception:
+        """For the loop to raise: a SystemExit of a thread must not pass for an end in order."""
+        if isinstance(self.error, Exception):
+            return self.error
+        return RuntimeError(f"the thread {self.name!r} ended with {self.error!r}")
+
 
 Prepare: TypeAlias = Callable[[int, dict[str, Any], Path], None]
 

@@ -14,7 +14,7 @@ from metastore.node import logs
 from metastore.node.exit_codes import ExitCode
 from metastore.node.identity import open_data_directory
 from metastore.node.loop import DISK_CLOSE_S, NodeLoop
-from metastore.node.parts import Parts
+from metastore.node.parts import TERM_LEAP_MAX, Parts
 from metastore.node.raft.messages import AppendEntries, RequestVote
 from metastore.node.settings_sources import load
 from metastore.node.snapshots import Saved
@@ -99,6 +99,28 @@ def test_a_message_that_a_node_with_a_lost_tail_refuses_does_not_reach_the_core(
     loop.request_stop()
     monkeypatch.undo()
     assert loop.run() is ExitCode.OK
+
+
+def test_a_term_that_leaps_beyond_all_reason_does_not_reach_the_core(
+    loop: NodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:  # H8
+    parts = parts_of(loop)
+    stepped: list[object] = []
+    monkeypatch.setattr(parts.core, "step", stepped.append)
+    bearable = RequestVote(sender=2, to=1, term=parts.core.term + TERM_LEAP_MAX)
+    for message in (bearable, RequestVote(sender=2, to=1, term=bearable.term + 1)):
+        loop._step(parts, message)
+    assert stepped == [bearable]
+    assert parts.malformed == {2: 1}
+    loop.request_stop()
+    monkeypatch.undo()
+    assert loop.run() is ExitCode.OK
+
+
+def test_a_thread_that_left_by_exiting_is_no_good_end() -> None:
+    death = ThreadDied("status", SystemExit(0))
+    assert "status" in str(death.exception())
+    assert isinstance(death.exception(), Exception)
 
 
 class Refusing:
