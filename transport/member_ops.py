@@ -132,7 +132,7 @@ def decode_member_request(data: bytes) -> MemberRequest:
         raise MalformedRequest("an operation on the members is a request of its own")
     operation = operations[0]
     types = tuple(map(type, operation))
-    if operation == (MEMBERS,):
+    if types == (int,) and operation[0] == MEMBERS:
         return MemberRequest(MEMBERS)
     if types == (int, int) and operation[0] == MOVE_LEADER:
         _check_number(operation[1])

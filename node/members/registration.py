@@ -43,7 +43,7 @@ CLOSE_S = 2.0
 
 NOBODY_ANSWERS = "nobody answers"
 # The commonest reasons, all of which look the same from here.
-_ADVICE = "see that they run and that these are clients' addresses, with keys if the cluster has any"
+_ADVICE = "see that they run, and that these are clients' addresses, with keys if it has any"
 ONLY_FOREIGN = (
     "no node of this cluster answers; correct join, or cluster_id and take an empty data_dir"
 )
