@@ -8,6 +8,21 @@ import pytest
 from node_processes import NodeProcesses
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Whether the tests that need namespaces ran: they are skipped where none can be made."""
+    counts = {
+        outcome: sum(
+            "test_network.py" in report.nodeid
+            for report in terminalreporter.stats.get(outcome, ())
+            if outcome == "skipped" or report.when == "call"
+        )
+        for outcome in ("passed", "failed", "skipped")
+    }
+    if any(counts.values()):
+        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        terminalreporter.write_line(f"tests in network namespaces: {told}")
+
+
 @pytest.fixture
 def engine() -> str:
     """What the nodes keep their data with; modules marked BOTH_ENGINES get each in turn."""
