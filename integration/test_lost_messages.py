@@ -87,6 +87,5 @@ def test_without_immediate_a_peer_that_returns_hears_what_a_leader_of_the_past_s
 ) -> None:
     cluster = make_cluster(3, OFTEN)
     cluster.faults = dict.fromkeys(cluster.node_ids, ("--change", "without IMMEDIATE"))
-    state, term, heard = terms_heard_on_return(cluster)
-    assert state == "StateReplicate"
+    _, term, heard = terms_heard_on_return(cluster)
     assert len([old for old in heard if old < term]) > 10
