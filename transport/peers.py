@@ -66,6 +66,7 @@ class PeerTransport:
             send_max=limits.VERDICT_QUEUE_MAX,
             receive_max=limits.PEER_RECEIVE_QUEUE_MAX,
             curve=None if security is None else security.as_server(PEER_DOMAIN),
+            takes_over=True,  # a process returns under the id of its dead connection
         )
         self._reading = KeyedReading(self._router, security)
 

@@ -84,11 +84,12 @@ def open_router(
     send_max: int,
     receive_max: int,
     curve: CurveServer | None = None,
-    takes_over: bool = True,
+    takes_over: bool = False,
 ) -> tuple[Socket, str]:
     """A listening ROUTER and the address it really has; close_router closes it. With `curve` it
     takes encrypted connections only. `takes_over`: who comes with the id of a connection that is
-    still open gets its place, and what is sent to it. Raises BindFailed."""
+    still open gets its place, and what is sent to it; the other one, if it goes on sending, keeps
+    its descriptor for ever (libzmq neither reads it nor sees its end). Raises BindFailed."""
     address = resolve_bind_address(bind)
     socket = context.socket(zmq.ROUTER)
     try:

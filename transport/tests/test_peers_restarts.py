@@ -89,7 +89,7 @@ def test_without_a_handover_who_returns_is_never_heard_while_the_old_connection_
 ) -> None:  # H3, the twin
     open_router = peers.open_router
     monkeypatch.setattr(
-        peers, "open_router", lambda *a, **o: open_router(*a, **o, takes_over=False)
+        peers, "open_router", lambda *a, **o: open_router(*a, **{**o, "takes_over": False})
     )
     one = node(1, {2: NOWHERE, 3: NOWHERE})
     two = Restarting(node, one, eventually)

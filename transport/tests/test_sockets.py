@@ -1,5 +1,6 @@
 """Socket options: each stands for a measured default that loses or hoards messages."""
 
+import os
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from metastore.transport.sockets import inproc_address, open_dealer, open_router
 
 ANY_PORT = "tcp://127.0.0.1:*"
 SIZES: dict[str, Any] = {"frame_bytes_max": 4096, "send_max": 5, "receive_max": 6}
+FENCE = 100  # messages of another connection, after which one that could come has come
 COMMON = {
     "LINGER": 0,
     "MAXMSGSIZE": 4096,
@@ -55,7 +57,7 @@ def test_a_listening_socket_refuses_to_send_to_nobody(context: zmq.Context[Any])
 def test_a_new_connection_takes_over_the_routing_id_of_an_open_one(
     context: zmq.Context[Any], raw: Any
 ) -> None:  # libzmq#2892, H3
-    router, address = open_router(context, ANY_PORT, **SIZES)
+    router, address = open_router(context, ANY_PORT, takes_over=True, **SIZES)
     router.setsockopt(zmq.RCVTIMEO, 20_000)
     first = raw(address, routing_id=b"node")
     first.send(b"first")
@@ -65,6 +67,39 @@ def test_a_new_connection_takes_over_the_routing_id_of_an_open_one(
     assert router.recv_multipart() == [b"node", b"second"]
     router.send_multipart([b"node", b"for the second"])
     assert second.recv() == b"for the second"
+
+
+def test_a_connection_whose_id_another_one_brings_is_closed_when_its_client_is_gone(
+    context: zmq.Context[Any], raw: Any, eventually: Any
+) -> None:  # found by scripts/fuzz
+    router, address = open_router(context, ANY_PORT, **SIZES)
+    router.setsockopt(zmq.RCVTIMEO, 20_000)
+    fence = raw(address)
+    fence.send(b"")
+    router.recv_multipart()
+    before = len(os.listdir("/proc/self/fd"))
+    first = raw(address, routing_id=b"node")
+    first.linger = 2000
+    first.send(b"first")
+    assert router.recv_multipart() == [b"node", b"first"]
+    second = raw(address, routing_id=b"node")
+    second.send(b"second")
+    for _ in range(FENCE):
+        fence.send(b"")
+        router.recv_multipart()
+    for _ in range(FENCE):
+        first.send(b"more" * 1000)
+        fence.send(b"")
+        router.recv_multipart()
+    first.close()
+    second.close()
+
+    def all_are_closed() -> bool:
+        while router.poll(0):
+            router.recv_multipart()
+        return len(os.listdir("/proc/self/fd")) <= before
+
+    eventually(all_are_closed)
 
 
 def test_a_taken_port_is_a_bind_failure_that_names_address_and_reason(
