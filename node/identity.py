@@ -211,7 +211,7 @@ def read_identity(file: Path) -> Identity:
             raise ValueError("a field of the wrong type")
         if not 0 < identity.directory_id < 1 << DIRECTORY_ID_BITS:
             raise ValueError("a directory_id that none can have")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataDirectoryForeign(
             f"{file} is not an identity file ({error}); restore it from a backup of this node, or "
             "run `metastore member replace` for this node, then start it with an empty data_dir "

@@ -77,7 +77,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsInvalid(
             "settings", "config", str(path), f"a readable file ({reason})"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also what nests or counts too far
         raise SettingsInvalid("settings", "config", str(path), f"valid TOML ({error})") from None
 
 

@@ -30,6 +30,7 @@ META_FAMILY = "meta"
 HARD_STATE_KEY = b"log.hard_state"
 SNAPSHOT_KEY = b"log.snapshot"
 ENTRY_BYTES_MAX = 256 << 20
+INDEX_MAX = (1 << 64) - 1
 
 _INDEX = struct.Struct(">Q")
 _CRC = struct.Struct(">I")
@@ -189,6 +190,8 @@ class RocksLog:
         if not payload:
             return SnapshotMeta()
         index, term = _SNAPSHOT.unpack_from(payload)
+        if index == INDEX_MAX:
+            raise StorageDamaged(f"no entry can follow a snapshot at {index}")
         return SnapshotMeta(index, term, payload[_SNAPSHOT.size :])
 
     def _read_meta(self, key: bytes, bytes_min: int) -> bytes:

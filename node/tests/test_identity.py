@@ -128,6 +128,7 @@ def test_a_first_start_that_crashed_before_its_identity_was_complete_may_be_repe
         '{"format": 2, "cluster_id": 99, "node_id": 1, "engine": "memory", "directory_id": '
         "18446744073709551616}",
         "\xff",
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_identity_file_is_refused(tmp_path: Path, text: str) -> None:

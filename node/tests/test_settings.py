@@ -186,6 +186,9 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
         flags("--config", str(tmp_path / "absent"))
     with pytest.raises(SettingsInvalid, match="valid TOML"):
         load(toml(tmp_path, "node_id ="), {})
+    for text in ("node_id = " + "1" * 5000, "node_id = " + "[" * 5000):
+        with pytest.raises(SettingsInvalid, match="valid TOML"):
+            load(toml(tmp_path, text), {})
     (tmp_path / "latin").write_bytes(b"# \xff\n")
     with pytest.raises(SettingsInvalid, match="valid TOML"):
         flags("--config", str(tmp_path / "latin"))
