@@ -15,7 +15,7 @@ from environment import PACKAGE_FOLDERS, ROOT
 
 FAST_FOLDERS = ("node", "transport", "engines", "client", "scripts")
 # ruff looks only at files that end in .py unless told
-COMMANDS = ("scripts/bench", "scripts/check", "scripts/fix")
+COMMANDS = ("scripts/bench", "scripts/check", "scripts/fix", "scripts/fuzz")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ("api", "client", "engines", "node", "transport")
 FOLDERS = (*LIBRARY, "integration", "scripts")
-COMMANDS = ("scripts/bench", "scripts/check", "scripts/fix")  # Python without .py
+COMMANDS = ("scripts/bench", "scripts/check", "scripts/fix", "scripts/fuzz")  # Python without .py
 
 FILE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 40
