@@ -158,7 +158,7 @@ class Membership:
         except RecordDamaged:
             raise
         except Exception as error:  # the decoder's own errors have no common base
-            raise RecordDamaged(f"no record of members: {error!r}") from None
+            raise RecordDamaged(f"no record of members: {_shown(error)}") from None
 
 
 def first_membership(members: Sequence[MemberRecord], index: int) -> Membership:
@@ -187,7 +187,12 @@ def decode_edits(data: bytes) -> tuple[tuple[MemberRecord, ...], tuple[int, ...]
     except RecordDamaged:
         raise
     except Exception as error:  # the decoder's own errors have no common base
-        raise RecordDamaged(f"no edits of the members: {error!r}") from None
+        raise RecordDamaged(f"no edits of the members: {_shown(error)}") from None
+
+
+def _shown(error: Exception) -> str:
+    """Not its repr: that of msgpack's ExtraData holds what was decoded, however deep and long."""
+    return f"{type(error).__name__}: {error}"
 
 
 # They come from other nodes, too: what has a wrong type must not get as far as a socket.

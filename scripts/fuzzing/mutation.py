@@ -143,7 +143,7 @@ class Mutator:
     def _nested(self, data: bytes) -> bytes:
         """Too deep; or arrays in arrays, each of which promises as many elements as there are
         bytes."""
-        count = self._chance.choice((3, 30, 300, 510, 600, 5000))
+        count = self._chance.choice((3, 30, 300, 510, 1000, 5000))
         if self._chance.random() < 0.7:
             place = self._chance.choice((0, self._place(data)))
             return data[:place] + self._chance.choice(_NESTS) * count

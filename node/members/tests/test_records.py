@@ -13,6 +13,9 @@ from metastore.node.members.records import (
 from metastore.node.raft.model import ConfigurationState
 from metastore.transport.member_ops import MemberState
 
+# Sound as far as it goes, which is deeper than Python would print. Found by scripts/fuzz.
+DEEP_AND_MORE = b"\x91" * 1000 + b"\xc0" + b"more"
+
 JOINT = ConfigurationState(voters=(1,), voters_outgoing=(1, 2, 3), auto_leave=True)
 
 
@@ -61,6 +64,7 @@ def test_a_record_of_this_version_is_read() -> None:
         damaged(removed=("x",)),
         damaged(index=None),
         damaged(leaving=1),
+        DEEP_AND_MORE,
     ],
 )
 def test_what_is_no_record_is_refused(data: bytes) -> None:
@@ -80,6 +84,7 @@ def test_edits_come_back_as_they_were() -> None:
         msgpack.packb((2, [], [])),
         msgpack.packb((1, [], ["x"])),
         msgpack.packb((1, [()], [])),
+        DEEP_AND_MORE,
     ],
 )
 def test_what_are_no_edits_is_refused(data: bytes) -> None:
