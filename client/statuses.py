@@ -7,6 +7,7 @@ does not let it in, and tries each key that the node may have.
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -108,7 +109,8 @@ class _Question:
         except zmq.ZMQError as error:
             self.answer = _error("bad_address", str(error))
             return
-        request.send(STATUS_QUESTION)
+        with suppress(zmq.Again):  # refused that fast: the monitor says why
+            request.send(STATUS_QUESTION, zmq.NOBLOCK)
 
     def _on_failed(self, event: int, value: int) -> None:
         self._tries_left -= 1

@@ -15,6 +15,7 @@ import msgpack
 import pytest
 import zmq
 from cluster.layout import random_ports
+from cluster.status import Keys, ask_all
 from xprocess import ProcessStarter
 
 from metastore.client import Client
@@ -44,8 +45,12 @@ def ask_status(
     method: str = "raft_status",
     timeout_ms: int = 500,
     context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
+    keys: Keys | None = None,
 ) -> dict[str, Any]:
-    """What any REQ client gets; {} when nobody answers in time."""
+    """What any REQ client gets; {} when nobody answers in time. `keys`: of nodes that use some."""
+    if keys is not None:
+        (found,) = ask_all([address], method, timeout_ms / 1000, keys)
+        return dict(found.status)
     request = (context or zmq.Context.instance()).socket(zmq.REQ)
     request.linger = 0
     try:
@@ -77,10 +82,13 @@ class NodeProcesses:
         self.engine = engine
         self.founders = list(range(1, count + 1))
         self.joining: dict[int, Sequence[str]] = {}  # node: its own options, e.g. a role
+        self.node_options: dict[int, Sequence[str]] = {}  # of a node, in place of `options`
         self.faults: dict[int, Sequence[str]] = {}
         self.around: dict[int, Sequence[str]] = {}
         self.hosts: dict[int, str] = {}  # addresses of those that are not on the loopback
         self.context: zmq.Context[zmq.Socket[bytes]] | None = None  # for clients; None: the usual
+        self.client_options: dict[str, Any] = {}  # key_file and server_keys, of nodes with keys
+        self.status_keys: Keys | None = None
         self.data_dirs: dict[int, Path] = {}  # those that are not in the folder
         self.ports: dict[int, dict[str, int]] = {}
         self.give_ports(*self.founders)
@@ -126,7 +134,7 @@ class NodeProcesses:
         return self.data_dirs.get(node_id, self.folder / f"node-{node_id}")
 
     def client(self, **options: Any) -> Client:
-        return Client(self.endpoints, context=self.context, **options)
+        return Client(self.endpoints, context=self.context, **self.client_options | options)
 
     def command(self, node_id: int) -> list[str]:
         command = [*self.around.get(node_id, ()), sys.executable]
@@ -143,13 +151,14 @@ class NodeProcesses:
                 command += ["--dial", f"{other}=tcp://{LOOPBACK}:{port}"]
         if node_id in self.client_port_shown:
             command += ["--client-advertise", self.shown(node_id, "client")]
+        own = self.node_options.get(node_id, self.options)
         if node_id in self.joining:
             command += ["--join", ",".join(self.shown(n, "client") for n in self.others(node_id))]
-            return [*command, *self.joining[node_id], *self.options]
+            return [*command, *self.joining[node_id], *own]
         for other in self.founders:
             places = [self.shown(other, name) for name in SOCKETS]
             command += ["--member", f"{other}=" + ",".join(places)]
-        return [*command, *self.options]
+        return [*command, *own]
 
     def start(self, *node_ids: int) -> None:
         """All nodes, or these. Returns when each says that it has started."""
@@ -235,7 +244,8 @@ class NodeProcesses:
             self.wait_gone(node_id)
 
     def status(self, node_id: int) -> dict[str, Any]:
-        return ask_status(self.address(node_id, "status"), context=self.context)
+        address = self.address(node_id, "status")
+        return ask_status(address, context=self.context, keys=self.status_keys)
 
     def leader(self, among: Sequence[int] = ()) -> int:
         """The node that all of `among` (default: all) follow, and that says itself that it

@@ -19,12 +19,18 @@ Hash = tuple[int, int, int]  # revision, checksum, compacted revision
 def details(cluster: NodeProcesses, node_id: int) -> dict[str, Any]:
     """The whole status of a node; {} while it does not answer."""
     address = cluster.address(node_id, "status")
-    return ask_status(address, "status", context=cluster.context)
+    return ask_status(address, "status", context=cluster.context, keys=cluster.status_keys)
+
+
+def snapshots_received(cluster: NodeProcesses, node_id: int) -> int:
+    """Since it was started."""
+    return int(details(cluster, node_id).get("counters", {}).get("snapshots.received", 0))
 
 
 def at_node(cluster: NodeProcesses, node_id: int, **options: Any) -> Client:
     """A client that talks to this node only."""
     address = cluster.address(node_id, "client")
+    options = cluster.client_options | options
     return Client(address, is_pinned=True, context=cluster.context, **options)
 
 

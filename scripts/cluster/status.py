@@ -5,6 +5,7 @@ Needs only pyzmq and msgpack: this is also the example of how any program asks a
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,6 +66,9 @@ def _asked(
     poller = zmq.Poller()
     for server_key in keys.server_keys if keys is not None else ("",):
         socket = context.socket(zmq.REQ)
+        # From the start: a connection that is refused ends with the linger of that moment, and
+        # what was not sent would hold it for ever.
+        socket.linger = 0
         if keys is not None:
             socket.curve_serverkey = server_key.encode()
             socket.curve_publickey = keys.public.encode()
@@ -74,7 +78,8 @@ def _asked(
             socket.connect(endpoint)
         except zmq.ZMQError:
             return None
-        socket.send(msgpack.packb({"method": method}))
+        with suppress(zmq.Again):  # refused that fast
+            socket.send(msgpack.packb({"method": method}), zmq.NOBLOCK)
         poller.register(socket, zmq.POLLIN)
     return poller
 
