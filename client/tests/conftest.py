@@ -2,7 +2,7 @@
 it; and this folder on sys.path, for `fake_cluster` and its like."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import zmq
 from click.testing import CliRunner, Result
 
 from metastore.client.command.main import cli
+from metastore.transport.security import Keys
 
 _HERE = str(Path(__file__).resolve().parent)
 if _HERE not in sys.path:
@@ -22,8 +23,10 @@ from fake_cluster import FakeCluster  # noqa: E402  (needs the line above)
 def make_cluster() -> Iterator[Callable[..., FakeCluster]]:
     made: list[FakeCluster] = []
 
-    def make(nodes_count: int = 1, leader_id: int = 1) -> FakeCluster:
-        made.append(FakeCluster(nodes_count, leader_id))
+    def make(
+        nodes_count: int = 1, leader_id: int = 1, node_keys: Sequence[Keys] = ()
+    ) -> FakeCluster:
+        made.append(FakeCluster(nodes_count, leader_id, node_keys))
         return made[-1]
 
     yield make

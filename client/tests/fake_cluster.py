@@ -4,6 +4,7 @@ What it does not play itself, a test answers by `answers`.
 """
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
@@ -12,13 +13,20 @@ from fake_node import FakeNode
 
 from metastore.transport import member_ops, schema
 from metastore.transport.member_ops import MemberInfo
+from metastore.transport.security import Keys
+from metastore.transport.zap import ZapHandler
 
 
 class FakeCluster:
     """Nodes that share one dictionary and always agree."""
 
-    def __init__(self, nodes_count: int, leader_id: int) -> None:
+    def __init__(self, nodes_count: int, leader_id: int, node_keys: Sequence[Keys] = ()) -> None:
+        """`node_keys`: of each node, in turn; with none, nothing is encrypted."""
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.node_keys = node_keys
+        self.why_not: Callable[[str], str] = lambda key: ""  # let a client's key in
+        self.asked_keys: list[str] = []  # of every connection that came that far
+        self._zap = ZapHandler(self.context, self._allow, print) if node_keys else None
         self.cluster_id = 77
         self.leader_id = leader_id
         self.greeting_error = ""
@@ -34,6 +42,17 @@ class FakeCluster:
         self.nodes: list[FakeNode] = []
         for node_id in range(1, nodes_count + 1):
             self.nodes.append(FakeNode(self, node_id))
+
+    def open(self, kind: int, node_id: int) -> Any:
+        """A socket of this node's, to be bound."""
+        socket = self.context.socket(kind)
+        if self.node_keys:
+            encrypt(socket, self.node_keys[(node_id - 1) % len(self.node_keys)])
+        return socket
+
+    def _allow(self, domain: str, key: str) -> str:
+        self.asked_keys.append(key)
+        return self.why_not(key)
 
     def __getitem__(self, node_id: int) -> FakeNode:
         return self.nodes[node_id - 1]
@@ -136,7 +155,17 @@ class FakeCluster:
     def close(self) -> None:
         for node in self.nodes:
             node.stop()
+        if self._zap is not None:
+            self._zap.close()
         self.context.destroy(linger=0)
+
+
+def encrypt(socket: Any, keys: Keys) -> None:
+    """As a node's socket does; the context needs a ZapHandler."""
+    socket.curve_server = 1
+    socket.curve_secretkey = keys.secret.encode()
+    socket.zap_domain = b"client"
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
 def _is_within(key: bytes, start: bytes, end: bytes) -> bool:

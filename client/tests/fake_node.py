@@ -43,12 +43,12 @@ class FakeNode:
         self.hellos_count = 0
         self.held: list[tuple[bytes, envelope.Request]] = []
         self.changed = threading.Condition()
-        self._router = cluster.context.socket(zmq.ROUTER)
+        self._router = cluster.open(zmq.ROUTER, node_id)
         self._router.linger = 200
         self.client_address = (
             f"tcp://127.0.0.1:{self._router.bind_to_random_port('tcp://127.0.0.1')}"
         )
-        self._status = cluster.context.socket(zmq.REP)
+        self._status = cluster.open(zmq.REP, node_id)
         self._status.linger = 0
         self.status_address = (
             f"tcp://127.0.0.1:{self._status.bind_to_random_port('tcp://127.0.0.1')}"
@@ -217,7 +217,7 @@ class FakeNode:
     def _hang_up(self) -> None:
         """Breaks every connection and listens again at the same address."""
         self._router.close(0)
-        self._router = self.cluster.context.socket(zmq.ROUTER)
+        self._router = self.cluster.open(zmq.ROUTER, self.node_id)
         self._router.linger = 200
         while True:
             try:

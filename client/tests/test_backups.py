@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 import zmq
+from fake_cluster import encrypt
 
 from metastore.client.backups import BackupFacts, fetch_backup
-from metastore.client.errors import Unavailable
+from metastore.client.errors import PermissionDenied, Unavailable
+from metastore.client.security import OTHER_KEY, REFUSED_KEY, ClientSecurity
 from metastore.transport import backup_frames, envelope
 from metastore.transport.backup_frames import BackupRequest, Fetch
 from metastore.transport.envelope import ErrorCode
 from metastore.transport.limits import BACKUP_PIECE_BYTES_MAX
+from metastore.transport.security import Keys, new_keys
+from metastore.transport.zap import ZapHandler
 
 DATA = bytes(range(256)) * 2500  # three pieces
 WAIT_S = 10.0
@@ -26,7 +30,7 @@ Answer = Callable[[Any], bytes | None]
 class BackupNode:
     """A ROUTER in a thread. `on_backup` and `on_fetch` say what it answers; None: nothing."""
 
-    def __init__(self, context: "zmq.Context[Any]") -> None:
+    def __init__(self, context: "zmq.Context[Any]", keys: Keys | None = None) -> None:
         self.data = DATA
         self.revisions = [7]  # of the backups that are asked for; the last one stays
         self.fetches: list[Fetch] = []
@@ -35,6 +39,8 @@ class BackupNode:
         self.on_fetch: Answer = self.piece
         self._router = context.socket(zmq.ROUTER)
         self._router.linger = 0
+        if keys is not None:
+            encrypt(self._router, keys)
         port = self._router.bind_to_random_port("tcp://127.0.0.1")
         self.address = f"tcp://127.0.0.1:{port}"
         self._stop = context.socket(zmq.PAIR)
@@ -227,3 +233,46 @@ def test_the_file_is_durable_before_its_name_and_the_name_at_the_end(
         ("backup.unfinished", b"the one before"),
         (target.parent.name, DATA[:14]),
     ]
+
+
+SERVER, OURS = new_keys(), new_keys()
+
+
+@pytest.fixture
+def keyed() -> Iterator[BackupNode]:
+    """Lets in only us."""
+    with zmq.Context() as context:
+        allow = {OURS.public: ""}
+        zap = ZapHandler(context, lambda domain, key: allow.get(key, "nobody"), print)
+        made = BackupNode(context, SERVER)
+        yield made
+        made.close()
+        zap.close()
+
+
+def test_the_key_of_the_node_is_found_among_several(keyed: BackupNode, target: Path) -> None:
+    security = ClientSecurity(OURS, [new_keys().public, SERVER.public])
+    assert fetch(keyed, target, security=security).revision == 7
+    assert target.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("ours", "server_key", "reason"),
+    [(new_keys(), SERVER, REFUSED_KEY), (OURS, new_keys(), OTHER_KEY)],
+)
+def test_who_is_not_let_in_has_no_backup(
+    keyed: BackupNode, target: Path, ours: Keys, server_key: Keys, reason: str
+) -> None:
+    with pytest.raises(Unavailable) as refused:
+        fetch(keyed, target, security=ClientSecurity(ours, [server_key.public]))
+    assert str(refused.value) == f"{keyed.address}: {reason}"
+    assert nothing_has_changed(target)
+
+
+def test_who_may_not_have_a_backup_hears_so(node: BackupNode, target: Path) -> None:
+    node.on_backup = lambda request: envelope.encode_error(
+        request.request_id, ErrorCode.PERMISSION_DENIED, "this takes the role admin"
+    )
+    with pytest.raises(PermissionDenied, match="this takes the role admin"):
+        fetch(node, target)
+    assert nothing_has_changed(target)

@@ -145,3 +145,26 @@ def test_a_node_that_answers_is_asked_though_another_knows_it_elsewhere() -> Non
     discovery.on_welcome("tcp://moved:1", 5, 2, 0, [member(2, "tcp://moved:1"), *MEMBERS[2:]])
     discovery.on_welcome("tcp://n3:1", 5, 3, 0, MEMBERS)
     assert "tcp://moved:1" in discovery.endpoints()
+
+
+def test_a_refusal_is_not_hidden_by_a_node_that_is_merely_down() -> None:
+    discovery = picture()
+    discovery.on_lost("tcp://n2:1", "it refused our key", now=1.0, is_refusal=True)
+    discovery.on_lost("tcp://n3:1", "connection refused", now=1.0)
+    assert discovery.reason == "tcp://n2:1: it refused our key"
+    discovery.on_lost("tcp://n2:1", "connection refused", now=2.0)
+    assert discovery.reason == "tcp://n2:1: connection refused"
+
+
+def test_who_let_us_in_hides_nothing_any_more() -> None:
+    discovery = picture()
+    discovery.on_lost("tcp://n2:1", "it refused our key", now=1.0, is_refusal=True)
+    discovery.on_reached("tcp://n2:1")
+    discovery.on_lost("tcp://n3:1", "connection refused", now=1.0)
+    assert discovery.reason == "tcp://n3:1: connection refused"
+
+
+def test_another_key_is_tried_without_a_pause() -> None:
+    discovery = picture()
+    discovery.on_lost("tcp://n2:1", "another key", now=1.0, is_refusal=True, pauses=False)
+    assert discovery.may_connect("tcp://n2:1", now=1.0)

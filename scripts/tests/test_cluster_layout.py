@@ -8,6 +8,9 @@ import pytest
 from cluster import folders, layout
 from cluster.layout import LayoutFailed
 
+from metastore.node.access.file import read_access_file
+from metastore.transport.security import read_key_file
+
 
 def test_a_new_cluster_has_three_nodes_with_addresses_of_their_own(tmp_path: Path) -> None:
     laid = folders.prepare(tmp_path, None, None, None)
@@ -100,3 +103,24 @@ def test_an_unknown_node_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 def test_stop_without_a_cluster_says_so(tmp_path: Path) -> None:
     with pytest.raises(LayoutFailed, match=r"no cluster\.json"):
         folders.find_detached(tmp_path)
+
+
+def test_keys_are_made_once_and_kept(tmp_path: Path) -> None:
+    laid = folders.prepare(tmp_path, 1, None, None, with_keys=True)
+    assert laid.keys is not None
+    node_key, access_file = laid.keys.node_options[1::2]
+    assert read_key_file(node_key).public == laid.keys.server_key
+    access = read_access_file(access_file)
+    assert access.node_keys == {laid.keys.server_key}
+    assert [grants.role for grants in access.clients.values()] == ["admin"]
+    assert set(access.clients) == {laid.keys.read().public}
+    for with_keys in (True, False):
+        again = folders.prepare(tmp_path, None, None, None, with_keys=with_keys)
+        assert again.keys == laid.keys
+
+
+def test_keys_are_not_added_to_a_cluster_that_has_none(tmp_path: Path) -> None:
+    folders.prepare(tmp_path, 1, None, None)
+    assert "keys" not in json.loads((tmp_path / "cluster.json").read_text())
+    with pytest.raises(LayoutFailed, match="holds a cluster without keys"):
+        folders.prepare(tmp_path, None, None, None, with_keys=True)

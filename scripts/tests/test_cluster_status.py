@@ -7,7 +7,10 @@ import msgpack
 import pytest
 import zmq
 from cluster import status
-from cluster.status import Answer
+from cluster.status import Answer, Keys
+
+from metastore.transport.security import new_keys
+from metastore.transport.zap import ZapHandler
 
 Serve = Callable[[bytes], str]
 
@@ -92,3 +95,41 @@ def test_the_table_is_aligned_and_shows_what_is_wrong() -> None:
     assert lines[0].split()[:4] == ["node_id", "state", "term", "leader_id"]
     assert lines[0].index("leader_id") == lines[2].index("12345")
     assert lines[3].endswith("tcp://x:1        no answer")
+
+
+NODE, OURS = new_keys(), new_keys()
+
+
+@pytest.fixture
+def keyed() -> Iterator[str]:
+    """Where somebody with the key NODE answers to whoever has the key OURS."""
+    with zmq.Context() as context:
+        zap = ZapHandler(context, lambda domain, key: "" if key == OURS.public else "no", print)
+        with context.socket(zmq.REP) as socket:
+            socket.linger = 1000
+            socket.curve_server = 1
+            socket.curve_secretkey = NODE.secret.encode()
+            socket.zap_domain = b"status"
+            port = socket.bind_to_random_port("tcp://127.0.0.1")
+            thread = threading.Thread(target=answer_one, args=(socket,))
+            thread.start()
+            yield f"tcp://127.0.0.1:{port}"
+            thread.join()
+        zap.close()
+
+
+def answer_one(socket: "zmq.Socket[bytes]") -> None:
+    socket.recv()
+    socket.send(msgpack.packb({"node_id": 4}))
+
+
+def test_with_keys_each_that_the_node_may_have_is_tried(keyed: str) -> None:
+    wrong = Keys(*OURS, [new_keys().public])
+    (unheard,) = status.ask_all([keyed], timeout=0.3, keys=wrong)
+    assert "one of the server keys its own?" in unheard.problem
+    (unknown,) = status.ask_all([keyed], timeout=0.3, keys=Keys(*new_keys(), [NODE.public]))
+    assert "is our key in its access file" in unknown.problem
+    keys = Keys(*OURS, [new_keys().public, NODE.public])
+    assert OURS.secret not in repr(keys)
+    (answer,) = status.ask_all([keyed], keys=keys)
+    assert answer.status == {"node_id": 4}

@@ -12,6 +12,8 @@ import pytest
 from cluster import layout, processes
 from cluster.layout import ClusterLayout
 
+from metastore.transport.security import read_key_file
+
 SCRIPTS = Path(__file__).resolve().parent.parent
 # The interpreter of the tests is the prepared one; nothing is installed in the middle of a test.
 ENVIRONMENT = {**os.environ, "METASTORE_PYTHON": sys.executable, "PYTHONUNBUFFERED": "1"}
@@ -120,3 +122,28 @@ def test_wrong_arguments_are_refused(
     refused = run("launch_local_cluster.py", "--data-dir", str(tmp_path), *arguments)
     assert refused.returncode == 2
     assert problem in refused.stderr
+
+
+def test_a_cluster_with_keys_keeps_them(directory: Path) -> None:
+    where = ("--data-dir", str(directory))
+    launched = run("launch_local_cluster.py", "--nodes", "1", "--keys", "--detach", *where)
+    assert launched.returncode == 0, launched.stderr
+    laid = recorded(directory)
+    keys = json.loads((directory / "cluster.json").read_text())["keys"]
+    assert f"METASTORE_CLIENT_KEY_FILE={keys['client_key_file']}" in launched.stdout
+    assert keys["server_key"] in launched.stdout
+    secret = read_key_file(keys["client_key_file"]).secret
+    assert secret not in launched.stdout + (directory / "cluster.json").read_text()
+    assert run("zmq_status.py", laid.node(1).status).returncode == 1
+    with_keys = ("--key-file", keys["client_key_file"], f"--server-key={keys['server_key']}")
+    assert run("zmq_status.py", laid.node(1).status, *with_keys).returncode == 0
+    assert run("launch_local_cluster.py", "--stop", *where).returncode == 0
+    started = run("launch_local_cluster.py", "--start", "1", *where)  # alone, as it was
+    assert started.returncode == 0, started.stderr
+    assert recorded(directory).keys == laid.keys
+
+
+def test_half_of_what_keys_need_is_refused(tmp_path: Path) -> None:
+    half = run("zmq_status.py", "tcp://127.0.0.1:1", "--key-file", str(tmp_path / "own.key"))
+    assert half.returncode == 2
+    assert "give both or neither" in half.stderr
