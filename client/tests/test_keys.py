@@ -1,6 +1,7 @@
 """Keys of a client, against scripted nodes that use some: which is tried when, and what is said."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import zmq
 from fake_cluster import FakeCluster
 
 from metastore.client import Client, InvalidRequest, PermissionDenied, Unavailable, aio
+from metastore.client.discovery import Discovery
+from metastore.client.driver import Driver
 from metastore.client.security import (
     CANNOT_CHECK,
     OTHER_KEY,
@@ -115,12 +118,40 @@ def test_nodes_with_keys_of_their_own_are_found(keyed: FakeCluster, key_file: Pa
     assert set(keyed.asked_keys) == {OURS.public}
 
 
+class Losses(Discovery):
+    """Remembers what it was told of each connection that was lost."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__([endpoint], False)
+        self.told: list[dict[str, Any]] = []
+
+    def on_lost(self, *arguments: Any, **told: Any) -> None:
+        self.told.append(told)
+        super().on_lost(*arguments, **told)
+
+
+def test_the_next_server_key_is_tried_at_once_and_what_worked_is_remembered(
+    context: Any, keyed: FakeCluster
+) -> None:
+    ours = security(STRANGE.public, FIRST.public)
+    discovery = Losses(keyed.leader.client_address)
+    driver = Driver(context, discovery, ours)
+    try:
+        deadline = time.monotonic() + 10
+        assert driver.wait(lambda: bool(discovery.members), deadline, asks=True)
+    finally:
+        driver.close()
+    assert discovery.told == [{"is_refusal": True, "pauses": False}]
+    assert ours.curve("elsewhere").server_key == FIRST.public
+
+
 def test_the_asyncio_client_uses_keys_too(keyed: FakeCluster, key_file: Path) -> None:
     async def body() -> None:
         address = keyed.leader.client_address
         async with aio.Client(address, key_file=key_file, server_keys=",".join(BOTH)) as client:
             assert (await client.put("a", "1")).revision == 2
-            assert {*(await client.status())} == {1, 2}
+            answers = await client.status()
+            assert {n: answer["term"] for n, answer in answers.items()} == {1: 7, 2: 7}
 
     asyncio.run(body())
 
@@ -186,6 +217,7 @@ def test_a_status_is_asked_with_each_server_key(context: Any, keyed: FakeCluster
     assert [answer["node_id"] for answer in ask(context, keyed, ours)] == [1, 2]
     found = [ours.curve(node.status_address).server_key for node in keyed.nodes]
     assert found == BOTH, "what worked is known the next time"
+    assert ours.curve("elsewhere").server_key in BOTH
 
 
 @pytest.mark.parametrize(("server_key", "reason"), [(FIRST, REFUSED_KEY), (STRANGE, OTHER_KEY)])
