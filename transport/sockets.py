@@ -88,8 +88,8 @@ def open_router(
 ) -> tuple[Socket, str]:
     """A listening ROUTER and the address it really has; close_router closes it. With `curve` it
     takes encrypted connections only. `takes_over`: who comes with the id of a connection that is
-    still open gets its place, and what is sent to it; the other one, if it goes on sending, keeps
-    its descriptor for ever (libzmq neither reads it nor sees its end). Raises BindFailed."""
+    still open gets its place, and what is sent to it; else nobody hears the newcomer.
+    Raises BindFailed."""
     address = resolve_bind_address(bind)
     socket = context.socket(zmq.ROUTER)
     try:
@@ -98,6 +98,9 @@ def open_router(
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         # A restarted peer takes over from its dead connection (libzmq#2892).
         socket.setsockopt(zmq.ROUTER_HANDOVER, int(takes_over))
+        # Of two connections with one id libzmq hears one; the other, once its queue is full, keeps
+        # its descriptor though its client is gone. Heartbeats would end it, but their timer fails
+        # an assertion of libzmq 4.3.5 (!_io_error) just then, and with it ends the node.
         socket.setsockopt(zmq.BACKLOG, limits.LISTEN_BACKLOG)
         socket.setsockopt(zmq.IPV6, int(address.is_ipv6))
         if curve is not None:

@@ -39,7 +39,7 @@ _WORDS = (
     *(b'"', b"'", b'"""', b"\\", b"\\ud800", b"\n", b",", b"=", b"[", b"]", b"{", b"}", b"\xff"),
     *(b"true", b"null", b"1e999", b"-1", b"1" * 5000, b"[a]\n", b"[[a]]\n", b"a.b = 1\n", b"NaN"),
 )
-# Not "a.": tomllib takes the square of the length of a dotted key, and its files are the operator's.
+# Not "a.": tomllib takes the square of a dotted key's length, and its files are the operator's.
 _NESTS = (b"\x91", b"\x81\xa1a", b"[", b'{"a":', b"a = [")
 
 
