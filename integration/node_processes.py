@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import msgpack
 import pytest
 import zmq
-from cluster.layout import random_ports
 from cluster.status import Keys, ask_all
+from own_ports import own_ports
 from xprocess import ProcessStarter
 
 from metastore.client import Client
@@ -98,8 +98,7 @@ class NodeProcesses:
 
     def give_ports(self, *node_ids: int) -> None:
         """New ones, also to nodes that had some: they have moved when they are started again."""
-        # Below the ephemeral range, where an outgoing connection could take one before the node.
-        ports = iter(random_ports(len(node_ids) * len(SOCKETS)))
+        ports = iter(own_ports(len(node_ids) * len(SOCKETS)))
         for node_id in node_ids:
             self.ports[node_id] = {name: next(ports) for name in SOCKETS}
 

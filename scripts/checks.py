@@ -40,9 +40,12 @@ def types() -> Step:
 
 
 def all_tests(arguments: Sequence[str]) -> Step:
-    """Says why each skipped test was: what a machine cannot do must not look as if it passed."""
+    """Says why each skipped test was: what a machine cannot do must not look as if it passed.
+
+    Two files of tests at a time: most of their time is waiting for processes."""
     coverage = ("--cov=metastore", "--cov-report=term:skip-covered")
-    return Step("tests", _module("pytest", "-rs", *coverage, *arguments))
+    side_by_side = ("-n", "2", "--dist", "loadfile")
+    return Step("tests", _module("pytest", "-rs", *side_by_side, *coverage, *arguments))
 
 
 def fast_tests() -> Step:
