@@ -1,7 +1,7 @@
 """Snapshots on their way: whole or not at all, resumed after a cut, never from a stranger."""
 
 import hashlib
-import os
+import random
 import shutil
 import zlib
 from pathlib import Path
@@ -28,7 +28,7 @@ from metastore.transport.handshake import Header, encode_header
 CLUSTER = 9
 META = {"index": 7, "term": 2, "configuration": b"\x01\x02"}
 CHUNK = limits.SNAPSHOT_CHUNK_BYTES
-CONTENT = os.urandom(3 * CHUNK + 17)
+CONTENT = random.Random(1).randbytes(3 * CHUNK + 17)
 DIGEST = hashlib.sha256(CONTENT).digest()
 HEADER = encode_header(Header(CLUSTER, 2, 77, 5))
 WAIT_S = 20
@@ -236,7 +236,7 @@ def test_a_callback_that_raises_ends_the_transfer_and_not_the_thread(
     [
         [],
         [b"\xc1"],
-        [os.urandom(40)],
+        [random.Random(1).randbytes(40)],
         [encode_body(FrameKind.CHUNK, 1, 0, 0)],
         [encode_body(FrameKind.CHUNK, 1, 0, 0), b""],
         [encode_body(FrameKind.CHUNK, 1, 0, "0"), b"x"],

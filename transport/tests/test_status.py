@@ -1,6 +1,6 @@
 """The status socket answers any REQ, and goes on answering whatever it was sent."""
 
-import os
+import random
 import socket as tcp
 import threading
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_a_request_gets_its_answer(server: StatusServer, raw: Any) -> None:
     [
         [b""],
         [b"\xc1"],
-        [os.urandom(100)],
+        [random.Random(1).randbytes(100)],
         [b"\x91" * 3000],
         [b"\xdf\xff\xff\xff\xff"],
         [method("raft_status"), b"a second frame"],
@@ -113,7 +113,7 @@ def test_a_client_that_asks_and_leaves_harms_nobody(server: StatusServer, raw: A
 def test_garbage_and_giants_harm_nobody(server: StatusServer, raw: Any) -> None:
     host, port = server.address.removeprefix("tcp://").split(":")
     with tcp.create_connection((host, int(port))) as connection:
-        connection.sendall(os.urandom(4096))
+        connection.sendall(random.Random(1).randbytes(4096))
     giant = raw(server.address, zmq.REQ)
     giant.send(bytes(limits.STATUS_REQUEST_BYTES_MAX + 1))
     assert ask(raw, server, method("raft_status")) == ANSWER
