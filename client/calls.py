@@ -60,6 +60,7 @@ class Call:
         "sent_at",
         "sequence",
         "session",
+        "term",
         "wants_session",
     )
 
@@ -90,6 +91,7 @@ class Call:
         self.is_done = False
         self.on_done: Callable[[], None] | None = None  # must not wait, nor raise
         self.results: Sequence[Any] = ()
+        self.term = 0  # of the node that answered
         self.error: MetastoreError | None = None
         self.reason = "no node has been reached yet"  # why it has not been served so far
 
@@ -100,8 +102,8 @@ class Call:
     def may_have_happened(self) -> bool:
         return (self.is_sent or self.is_lost) and not self.is_harmless
 
-    def finish(self, results: Sequence[Any]) -> None:
-        self.results = results
+    def finish(self, results: Sequence[Any], term: int = 0) -> None:
+        self.results, self.term = results, term
         self._end()
 
     def fail(self, error: MetastoreError) -> None:

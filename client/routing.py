@@ -116,7 +116,7 @@ class Router:
         if isinstance(reply, envelope.Results):
             if (call := connection.waiting.pop(reply.request_id, None)) is not None:
                 self.discovery.on_served()
-                self._finish(call, reply.results)
+                self._finish(call, reply)
         elif isinstance(reply, envelope.Welcome):
             self.nodes.on_welcome(connection, reply)
         elif reply.request_id in connection.greeting_ids:
@@ -138,16 +138,16 @@ class Router:
             self.nodes.refusal = WrongVersion(f"{connection.endpoint}: {error}")
         self._drop(connection, f"sent something that is no answer ({error})", now)
 
-    def _finish(self, call: Call, data: bytes) -> None:
+    def _finish(self, call: Call, reply: envelope.Results) -> None:
         try:
-            results = schema.decode_results(data)
+            results = schema.decode_results(reply.results)
             refusal = self._sessions.refusal_or_none(call, results)
         except Exception:
             text = "the node's answer cannot be read; is it of another version?"
             call.fail(WrongVersion(text) if call.is_read else verdicts.unknown_of(call, text))
             return
         if refusal is None:
-            call.finish(results)
+            call.finish(results, reply.term)
         elif call.is_lost or refusal == schema.REPLY_TOO_LARGE:
             call.fail(verdicts.unknown(why_unknown(refusal)))
         else:

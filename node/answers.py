@@ -22,8 +22,9 @@ class Answers:
         self._replies = replies
 
     def answer(self, waiters: Sequence[Waiter], replies: Sequence[bytes]) -> None:
+        term = self._core.term
         for (identity, request_id), reply in zip(waiters, replies, strict=True):
-            self._replies.add(identity, envelope.encode_results_frame(request_id, reply))
+            self._replies.add(identity, envelope.encode_results_frame(request_id, reply, term))
 
     def refuse(self, waiters: Sequence[Waiter], code: ErrorCode, message: str) -> None:
         leader = self._core.leader_id

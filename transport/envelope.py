@@ -6,7 +6,7 @@ raises Malformed, never anything else, whatever the bytes.
     HELLO    client  [v, 1, id, cluster_id]                 0: any cluster will do
     WELCOME  node    [v, 1, id, cluster_id, node_id, leader_id, [[node_id, client, status], ...]]
     REQUEST  client  [v, 2, id, read_level, request]
-    RESULTS  node    [v, 2, id, results]
+    RESULTS  node    [v, 2, id, term, results]              the term of the node that answers
     ERROR    node    [v, 9, id, code, message, leader_id]
 
 The frames of watches are in watch_frames.py, those of backups in backup_frames.py. They are told
@@ -71,6 +71,7 @@ class Welcome(NamedTuple):
 class Results(NamedTuple):
     request_id: int
     results: bytes  # schema.encode_results
+    term: int = 0  # the node's when it answered
 
 
 class Error(NamedTuple):
@@ -86,8 +87,8 @@ NodeFrame: TypeAlias = Welcome | Results | Error | NodeWatchFrame
 # The two frames of the hot path are packed by hand, as the msgpack that they are: a fixed array,
 # the id as uint 64, the bytes as bin 32. A packer per frame costs more than the rest of a reply.
 _REQUEST = struct.Struct(">BBBBQBBI")
-_RESULTS = struct.Struct(">BBBBQBI")
-_ARRAY_4, _ARRAY_5, _UINT_64, _BIN_32 = 0x94, 0x95, 0xCF, 0xC6
+_RESULTS = struct.Struct(">BBBBQBQBI")
+_ARRAY_5, _UINT_64, _BIN_32 = 0x95, 0xCF, 0xC6
 _REQUEST_HEAD = bytes((_ARRAY_5, PROTOCOL_VERSION, Kind.REQUEST, _UINT_64))
 _READ_LEVEL_MAX = int(ReadLevel.LOCAL)
 
@@ -108,14 +109,16 @@ def encode_request_frame(request_id: int, read_level: int, request: bytes) -> by
     )
 
 
-def encode_results_frame(request_id: int, results: bytes) -> bytes:
+def encode_results_frame(request_id: int, results: bytes, term: int = 0) -> bytes:
     return (
         _RESULTS.pack(
-            _ARRAY_4,
+            _ARRAY_5,
             PROTOCOL_VERSION,
             Kind.REQUEST,
             _UINT_64,
             request_id,
+            _UINT_64,
+            term,
             _BIN_32,
             len(results),
         )
@@ -178,8 +181,8 @@ def decode_node_frame(data: bytes) -> NodeFrame:
     fields = decode_array(data, ANSWER_FRAME_BYTES_MAX)
     kind, request_id = fields[1], fields[2]
     if kind == Kind.REQUEST:
-        check_shape(fields, (bytes,))
-        return Results(request_id, fields[3])
+        check_shape(fields, (int, bytes))
+        return Results(request_id, fields[4], fields[3])
     if kind == Kind.ERROR:
         check_shape(fields, (str, str, int))
         return Error(*fields[2:])

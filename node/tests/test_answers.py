@@ -1,6 +1,8 @@
 """What a node says to whoever waits: one reply each, and where the leader is."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from runtime import Runtime
@@ -11,6 +13,7 @@ from metastore.transport import envelope
 from metastore.transport.envelope import Error, ErrorCode, Results
 
 MakeRuntime = Callable[..., Runtime]
+CORE: Any = SimpleNamespace(term=5)  # all that results need of it
 WAITERS = ((b"client-1", 7), (b"client-2", 8))
 
 
@@ -24,18 +27,18 @@ def said(replies: Replies) -> dict[bytes, list[envelope.NodeFrame]]:
     return got
 
 
-def test_each_waiter_gets_its_own_results() -> None:
+def test_each_waiter_gets_its_own_results_and_the_term_of_the_node() -> None:
     replies = Replies()
-    Answers(None, replies).answer(WAITERS, (b"one", b"two"))  # type: ignore[arg-type]
+    Answers(CORE, replies).answer(WAITERS, (b"one", b"two"))
     assert said(replies) == {
-        b"client-1": [Results(7, b"one")],
-        b"client-2": [Results(8, b"two")],
+        b"client-1": [Results(7, b"one", 5)],
+        b"client-2": [Results(8, b"two", 5)],
     }
 
 
 def test_results_for_fewer_than_wait_are_a_mistake_and_not_a_silence() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        Answers(None, Replies()).answer(WAITERS, (b"one",))  # type: ignore[arg-type]
+        Answers(CORE, Replies()).answer(WAITERS, (b"one",))
 
 
 def test_a_refusal_tells_all_that_wait_who_leads(leader: Runtime) -> None:

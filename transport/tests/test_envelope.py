@@ -38,9 +38,9 @@ def test_a_request_and_its_results_come_back_as_they_were(
     frame = envelope.encode_request_frame(request_id, level, data)
     assert decode_client_frame(frame) == Request(request_id, level, data)
     assert msgpack.unpackb(frame) == [1, 2, request_id, level, data]
-    frame = envelope.encode_results_frame(request_id, data)
-    assert decode_node_frame(frame) == Results(request_id, data)
-    assert msgpack.unpackb(frame) == [1, 2, request_id, data]
+    frame = envelope.encode_results_frame(request_id, data, term=LARGEST_ID)
+    assert decode_node_frame(frame) == Results(request_id, data, LARGEST_ID)
+    assert msgpack.unpackb(frame) == [1, 2, request_id, LARGEST_ID, data]
 
 
 def test_hello_welcome_and_error_come_back_as_they_were() -> None:
@@ -124,7 +124,8 @@ def test_another_version_is_told_apart_and_keeps_the_request_id() -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        pack(1, 2, 3, "results"),
+        pack(1, 2, 3, 1, "results"),
+        pack(1, 2, 3, b"results"),
         pack(1, 9, 3, 5, "m", 0),
         pack(1, 1, 3, 9, 1, 0, [[1, "a"]]),
         pack(1, 1, 3, 9, 1, 0, [[1, b"a", "b"]]),
