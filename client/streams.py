@@ -104,6 +104,9 @@ class Stream:
             self._arrived.pop()
         self._arrived.append(Batch(revision, ()))
 
+    def has_batch(self) -> bool:
+        return bool(self._arrived)
+
     def has_news(self) -> bool:
         return bool(self._arrived) or self.error is not None or self.is_closed
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from environment import PACKAGE_FOLDERS, ROOT
 
-FAST_FOLDERS = ("node", "transport", "engines", "client", "scripts")
+FAST_FOLDERS = ("node", "transport", "engines", "client", "api", "scripts")
 # ruff looks only at files that end in .py unless told
 COMMANDS = ("scripts/bench", "scripts/check", "scripts/fix", "scripts/fuzz")
 

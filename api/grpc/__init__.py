@@ -1,0 +1,1 @@
+"""The gRPC server: one generic handler over the table of methods."""

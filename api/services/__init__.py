@@ -1,0 +1,1 @@
+"""One file per service of etcd: messages in, operations of the node out, messages back."""

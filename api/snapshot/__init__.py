@@ -1,0 +1,1 @@
+"""etcd's snapshot files: bbolt databases, written from the state and read back."""
