@@ -182,6 +182,8 @@ def decode_node_frame(data: bytes) -> NodeFrame:
     kind, request_id = fields[1], fields[2]
     if kind == Kind.REQUEST:
         check_shape(fields, (int, bytes))
+        if fields[3] < 0:
+            raise Malformed("a term is not negative", request_id)
         return Results(request_id, fields[4], fields[3])
     if kind == Kind.ERROR:
         check_shape(fields, (str, str, int))

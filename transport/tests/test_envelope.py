@@ -126,6 +126,7 @@ def test_another_version_is_told_apart_and_keeps_the_request_id() -> None:
     [
         pack(1, 2, 3, 1, "results"),
         pack(1, 2, 3, b"results"),
+        pack(1, 2, 3, -1, b"results"),
         pack(1, 9, 3, 5, "m", 0),
         pack(1, 1, 3, 9, 1, 0, [[1, "a"]]),
         pack(1, 1, 3, 9, 1, 0, [[1, b"a", "b"]]),
