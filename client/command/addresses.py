@@ -68,9 +68,11 @@ def find_security(ctx: click.Context) -> ClientSecurity | None:
 
 def _find_keys(ctx: click.Context) -> tuple[str, str]:
     """The key file, and the server keys with commas; "" and "" without keys."""
-    given = ctx.obj["key_file"] or "", ",".join(ctx.obj["server_keys"])
-    cluster = None if any(given) else read_cluster_or_none(ctx)
-    return given if cluster is None else (cluster.key_file, cluster.server_key)
+    key_file, server_keys = ctx.obj["key_file"] or "", ",".join(ctx.obj["server_keys"])
+    cluster = None if key_file and server_keys else read_cluster_or_none(ctx)
+    if cluster is None:
+        return key_file, server_keys
+    return key_file or cluster.key_file, server_keys or cluster.server_key
 
 
 def find_endpoints(ctx: click.Context) -> list[str]:

@@ -92,6 +92,13 @@ def test_commands_use_the_keys_of_a_cluster_file_unless_told_others(
     assert OTHER_KEY in refused.stderr
 
 
+def test_the_cluster_file_knows_the_half_that_was_not_given(run: Run, cluster: FakeCluster) -> None:
+    cluster_file(cluster, client_key_file="lost.key", server_key=NODE.public)
+    assert run("--cluster", ".", "--key-file", "own.key", "put", "a", "1").exit_code == 0
+    cluster_file(cluster, client_key_file="own.key", server_key=new_keys().public)
+    assert run("--cluster", ".", "--server-key", NODE.public, "put", "a", "1").exit_code == 0
+
+
 def test_a_status_that_is_refused_says_why(run: Run, cluster: FakeCluster) -> None:
     cluster.why_not = lambda key: "nobody"
     cluster_file(cluster)
