@@ -21,6 +21,7 @@ from metastore.engines.contract import RaftLog, StorageDamaged, StorageFailed, S
 from metastore.node import garbage, logs
 from metastore.node.access.file import AccessInvalid
 from metastore.node.exit_codes import ExitCode
+from metastore.node.gateway import Gateway, check_installed, command_of
 from metastore.node.identity import DataDirectory, open_data_directory
 from metastore.node.identity_errors import (
     DataDirectoryForeign,
@@ -91,6 +92,7 @@ def _run(settings: Settings) -> ExitCode:
     logs.configure(settings.log_level, settings.log_format)
     logger = logs.get_logger(node_id=settings.node_id)
     _check_engine(settings)
+    check_installed(settings)
     security = read_security(settings)
     _allow_many_connections()
     with ExitStack() as stack:
@@ -112,6 +114,10 @@ def _run(settings: Settings) -> ExitCode:
         if signals.asked:
             # It came during recovery, when there was no loop yet that could have heard it.
             loop.request_stop()
+        if settings.etcd:
+            server_key = security.keys.public if security is not None else ""
+            gateway = stack.enter_context(Gateway(command_of(settings, server_key), logger))
+            signals.tell(gateway.request_stop)
         logger.info(
             "node started",
             cluster_id=settings.cluster_id,
@@ -194,9 +200,15 @@ class StopSignals:
     """While entered: the first SIGTERM or SIGINT asks for a stop, the second one ends at once."""
 
     def __init__(self, request_stop: Callable[[], None]) -> None:
-        self._request_stop = request_stop
+        self._told = [request_stop]
         self.asked = False
         self._before: dict[signal.Signals, Any] = {}
+
+    def tell(self, request_stop: Callable[[], None]) -> None:
+        """Somebody else to be asked to stop at the first signal, also if that was before."""
+        self._told.append(request_stop)
+        if self.asked:
+            request_stop()
 
     def __enter__(self) -> "StopSignals":
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -212,7 +224,8 @@ class StopSignals:
             # Whoever asks twice does not want to wait: a crash at any point is safe by design.
             os._exit(128 + number)
         self.asked = True
-        self._request_stop()
+        for request_stop in self._told:
+            request_stop()
 
 
 def _write(text: str) -> None:

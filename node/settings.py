@@ -4,11 +4,12 @@ The command line's help, the environment names, the file keys and docs/guide/set
 made from this schema. Reading the sources is settings_sources.py; this module opens no file.
 """
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from metastore.node.setting import setting as _setting
+from metastore.node.settings_gateway import GatewaySettings
 from metastore.node.settings_values import (
     NODE_ID_MAX,
     choice_of,
@@ -38,14 +39,6 @@ class SettingsInvalid(Exception):
         self.source, self.key, self.value, self.expected = source, key, value, expected
 
 
-def _setting(
-    parse: Callable[[object], Any], help: str, wrong: str, default: Any = MISSING, item: str = ""
-) -> Any:
-    """`item`: how one of a list is written; its flag may be repeated."""
-    metadata = {"parse": parse, "help": help, "wrong": wrong, "item": item}
-    return field(default=default, metadata=metadata)
-
-
 _BIND = "Default: this node's own address in `members`, else 127.0.0.1 and port "
 _BIND_WRONG = (
     "A taken port stops the start with the address; one out of reach looks like a dead node."
@@ -55,7 +48,7 @@ _ADVERTISE_WRONG = "A wrong one: the node hears nobody, though it looks healthy 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(GatewaySettings):
     """The settings of one node, checked; times in milliseconds, sizes in bytes."""
 
     node_id: int = _setting(
@@ -286,4 +279,6 @@ class Settings:
 
 
 def schema() -> tuple[Field[Any], ...]:
-    return fields(Settings)
+    """In the order of the page: the node's own first, the gateway's after them."""
+    of_gateway = {entry.name for entry in fields(GatewaySettings)}
+    return tuple(sorted(fields(Settings), key=lambda entry: entry.name in of_gateway))

@@ -18,7 +18,8 @@ from metastore.node.settings_checks import Origins, complete
 PREFIX = "METASTORE_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 # Variables of the client and its commands, which share the prefix and may be set in the same shell.
-_NOT_OURS = tuple(PREFIX + word for word in ("CLIENT_", "ENDPOINTS", "TIMEOUT", "PYTHON", "CRASH_"))
+_WORDS = ("CLIENT_", "GATEWAY_", "ENDPOINTS", "TIMEOUT", "PYTHON", "CRASH_")
+_NOT_OURS = tuple(PREFIX + word for word in _WORDS)
 
 FILE_TYPES = {"int": "number", "str": "text", "bool": "true/false", "Path": "path"}
 

@@ -2,7 +2,7 @@
 """Starts a local cluster of real node processes, shows it, and stays until Ctrl-C.
 
     python3 scripts/launch_local_cluster.py [--nodes N] [--engine memory|rocksdb] [--data-dir DIR]
-                                            [--base-port P] [--keys] [--detach]
+                                            [--base-port P] [--keys] [--etcd] [--detach]
     python3 scripts/launch_local_cluster.py --stop [--data-dir DIR]
     python3 scripts/launch_local_cluster.py --start NODE_ID [--data-dir DIR]
 
@@ -44,6 +44,12 @@ def arguments() -> argparse.Namespace:
         help="encrypt everything; makes keys and an access file in DIR/keys (a kept cluster that "
         "has keys uses them in any case)",
     )
+    parser.add_argument(
+        "--etcd",
+        action="store_true",
+        help="give every node a gateway that etcd's clients talk to (a kept cluster that has them "
+        "starts them in any case)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detach", action="store_true", help="return once there is a leader")
     what.add_argument("--stop", action="store_true", help="stop a detached cluster")
@@ -65,7 +71,12 @@ def launch(options: argparse.Namespace) -> int:
 
     directory = options.data_dir or folders.temporary()
     laid = folders.prepare(
-        directory, options.nodes, options.engine, options.base_port, with_keys=options.keys
+        directory,
+        options.nodes,
+        options.engine,
+        options.base_port,
+        with_keys=options.keys,
+        with_etcd=options.etcd,
     )
     session = Session(directory, laid)
     keep = options.data_dir is not None
@@ -73,7 +84,9 @@ def launch(options: argparse.Namespace) -> int:
     try:
         print(f"Starting {len(laid.nodes)} nodes in {directory} ...", flush=True)
         session.start(laid.nodes)
-        show(session, session.wait_for_leader())
+        answers = session.wait_for_leader()
+        session.wait_for_gateways()
+        show(session, answers)
         if options.detach:
             print(
                 f"\nStop it: python3 scripts/launch_local_cluster.py --data-dir {directory} --stop"
@@ -153,6 +166,8 @@ def show(session: "Session", answers: "Sequence[Answer]") -> None:
         "client endpoint": [node.client for node in nodes],
         "peer endpoint": [node.peer for node in nodes],
     }
+    if nodes and nodes[0].etcd:
+        extra["etcd endpoint"] = [node.etcd for node in nodes]
     print(f"\n{status.status_table(answers, extra)}\n")
     print(next_steps(session.directory, laid), flush=True)
 
@@ -170,14 +185,21 @@ def next_steps(directory: Path, laid: "ClusterLayout") -> str:
             f"{tool} get greeting",
             f"{tool} status",
             f"  python3 scripts/zmq_status.py {' '.join(node.status for node in laid.nodes)}",
+            *_etcd_steps(laid),
             f"Logs: {directory}/node-*.log   Everything else: {directory}/cluster.json",
         )
     )
 
 
+def _etcd_steps(laid: "ClusterLayout") -> Sequence[str]:
+    urls = ",".join(node.etcd for node in laid.nodes if node.etcd)
+    return [f"  etcdctl --endpoints={urls} endpoint status -w table"] if urls else []
+
+
 def main() -> int:
     options = arguments()
-    environment.enter(extras=("rocksdb",) if options.engine == "rocksdb" else ())
+    extras = {"rocksdb": options.engine == "rocksdb", "etcd": options.etcd}
+    environment.enter(extras=[name for name, is_wanted in extras.items() if is_wanted])
     from cluster.layout import LayoutFailed
 
     from metastore.transport.errors import KeyFileInvalid

@@ -26,6 +26,8 @@ class Entry(NamedTuple):
 
 SUBCOMMANDS = {
     "serve": Entry("serve", "serve", "Run one node of a cluster."),
+    "gateway": Entry("gateway", "gateway", "Serve the etcd API for a node that runs elsewhere."),
+    "etcd": Entry("etcd", "etcd", "Run a node in etcd's place, with etcd's flags."),
     "put": Entry("keys", "put", "Store a value under a key."),
     "get": Entry("keys", "get", "Print the value of a key, or of many keys."),
     "del": Entry("keys", "delete", "Delete a key, or all keys with a prefix."),

@@ -27,6 +27,7 @@ def prepare(
     base_port: int | None,
     *,
     with_keys: bool = False,
+    with_etcd: bool = False,
 ) -> ClusterLayout:
     """The layout to start in `directory`, written to its cluster.json. None: not asked for. Raises
     LayoutFailed when the folder's cluster is another one than asked for, or runs already; and
@@ -45,6 +46,8 @@ def prepare(
         )
     else:
         laid = _reuse(directory, kept, nodes, engine, base_port)
+    if with_etcd and not laid.nodes[0].etcd:
+        laid = layouts.with_gateways(laid, _gateway_ports(len(laid.nodes), base_port))
     layouts.write(directory, laid)
     return laid
 
@@ -71,7 +74,10 @@ def _reuse(
     fresh = replace(kept, nodes=[replace(node, pid=0) for node in kept.nodes])
     if base_port is None and all(layouts.is_free(port) for port in layouts.ports_of(kept)):
         return fresh
-    return layouts.moved(fresh, _ports(len(kept.nodes), base_port))
+    moved = layouts.moved(fresh, _ports(len(kept.nodes), base_port))
+    if not kept.nodes[0].etcd:
+        return moved
+    return layouts.with_gateways(moved, _gateway_ports(len(kept.nodes), base_port))
 
 
 def _ports(nodes: int, base_port: int | None) -> list[int]:
@@ -79,6 +85,13 @@ def _ports(nodes: int, base_port: int | None) -> list[int]:
     if base_port is None:
         return layouts.random_ports(count)
     return layouts.consecutive_ports(base_port, count)
+
+
+def _gateway_ports(nodes: int, base_port: int | None) -> list[int]:
+    """Behind those of the nodes."""
+    if base_port is None:
+        return layouts.random_ports(nodes)
+    return layouts.consecutive_ports(base_port + nodes * PORTS_PER_NODE, nodes)
 
 
 def temporary() -> Path:

@@ -33,7 +33,8 @@ class LayoutFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeLayout:
-    """One node; the first seven fields are the contract of cluster.json. pid 0: not started."""
+    """One node; the first seven fields are the contract of cluster.json, and `etcd`, the URL of its
+    gateway, where it has one. pid 0: not started."""
 
     node_id: int
     pid: int
@@ -43,6 +44,7 @@ class NodeLayout:
     log: str
     data_dir: str
     snapshot: str
+    etcd: str = ""
 
     @property
     def member(self) -> str:
@@ -95,6 +97,14 @@ def _plan_node(directory: Path, node_id: int, ports: Sequence[int]) -> NodeLayou
     )
 
 
+def with_gateways(layout: ClusterLayout, ports: Sequence[int]) -> ClusterLayout:
+    """`ports` holds one number per node."""
+    pairs = zip(layout.nodes, ports, strict=True)
+    return replace(
+        layout, nodes=[replace(node, etcd=f"http://{HOST}:{port}") for node, port in pairs]
+    )
+
+
 def moved(layout: ClusterLayout, ports: Sequence[int]) -> ClusterLayout:
     """The same cluster (ids and folders) on other ports."""
     nodes = []
@@ -108,7 +118,8 @@ def ports_of(layout: ClusterLayout) -> Sequence[int]:
     return [
         int(address.rpartition(":")[2])
         for node in layout.nodes
-        for address in (node.peer, node.client, node.status, node.snapshot)
+        for address in (node.peer, node.client, node.status, node.snapshot, node.etcd)
+        if address
     ]
 
 
@@ -169,6 +180,9 @@ def write(directory: Path, layout: ClusterLayout) -> None:
     path = layout_path(directory)
     aside = path.with_name(f".cluster.json.{os.getpid()}")
     document = asdict(layout)
+    for node in document["nodes"]:
+        if not node["etcd"]:
+            del node["etcd"]
     if layout.keys is None:
         del document["keys"]
     aside.write_text(json.dumps(document, indent=2) + "\n")

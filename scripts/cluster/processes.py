@@ -33,6 +33,7 @@ def command(layout: ClusterLayout, node: NodeLayout, extra: Sequence[str] = ()) 
         *("--client-bind", node.client),
         *("--status-bind", node.status),
         *("--snapshot-bind", node.snapshot),
+        *(("--etcd", node.etcd, "--etcd-advertise", node.etcd) if node.etcd else ()),
         *members,
         *(layout.keys.node_options if layout.keys is not None else ()),
         *extra,

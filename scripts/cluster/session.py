@@ -5,6 +5,7 @@ cluster.json only, and are stopped with the rest.
 """
 
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -20,6 +21,15 @@ _POLL_SECONDS = 0.1
 _ASK_SECONDS = 0.5
 
 Child = subprocess.Popen[bytes]
+
+
+def _is_open(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _ASK_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 class LaunchFailed(Exception):
@@ -75,6 +85,16 @@ class Session:
             if time.monotonic() >= deadline:
                 raise LaunchFailed(self._no_leader(answers, seconds))
             time.sleep(_POLL_SECONDS)
+
+    def wait_for_gateways(self, seconds: float = LEADER_SECONDS_MAX) -> None:
+        """Returns once those of our own nodes take connections. Raises LaunchFailed."""
+        deadline = time.monotonic() + seconds
+        for node in self.laid.nodes:
+            while node.etcd and node.node_id in self.children and not _is_open(node.etcd):
+                if time.monotonic() >= deadline:
+                    log = processes.log_tail(Path(node.log))
+                    raise LaunchFailed(f"{node.etcd} is not served; the end of {node.log}:\n{log}")
+                time.sleep(_POLL_SECONDS)
 
     def _no_leader(self, answers: Sequence[status.Answer], seconds: float) -> str:
         logs = "\n".join(
