@@ -11,14 +11,14 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
 from metastore.client.calls import Call
 from metastore.client.connection import Connection
 from metastore.client.discovery import Discovery
-from metastore.client.errors import ClientMisused, Unavailable
+from metastore.client.errors import ClientMisused, MetastoreError, Unavailable
 from metastore.client.routing import Router
 from metastore.client.security import ClientSecurity
 from metastore.client.streams import Batch, Stream
@@ -99,14 +99,17 @@ class Driver:
             self._router.watching.add(stream)
             self._wake_driver()
 
-    def close_stream(self, stream: Stream) -> None:
-        """Nothing of it arrives any more; whoever waits for it is woken. Closing twice is fine."""
+    def close_stream(self, *streams: Stream) -> None:
+        """Nothing of them arrives any more; whoever waits for one is woken. Closing twice is
+        fine."""
         self.check_process()
         with self._lock:
-            if not stream.is_closed and not self._is_closed:
-                self._router.watching.remove(stream)
+            for stream in streams:
+                if not stream.is_closed and not self._is_closed:
+                    self._router.watching.remove(stream)
+                stream.is_closed = True
+            if not self._is_closed:
                 self._let_leave()
-            stream.is_closed = True
 
     def take_batch(self, stream: Stream) -> Batch | None:
         """What has arrived first, if anything has."""
@@ -118,11 +121,28 @@ class Driver:
                 self._let_leave()
             return batch
 
-    def ask_progress(self, stream: Stream) -> None:
+    def ask_progress(self, *streams: Stream) -> None:
         self.check_process()
         with self._lock:
             self._check_open()
-            self._router.watching.ask_progress(stream)
+            for stream in streams:
+                self._router.watching.ask_progress(stream)
+            self._let_leave()
+
+    def lend(
+        self, streams: Iterable[Stream]
+    ) -> list[tuple[Stream, Sequence[Batch], MetastoreError | None]]:
+        """What has arrived of each, and its error after that; what is lent is to be given back."""
+        with self._lock:
+            return [(stream, *self._router.watching.lend(stream)) for stream in streams]
+
+    def give_back(self, counts: Iterable[tuple[Stream, int]]) -> None:
+        """So many batches of each are done with."""
+        with self._lock:
+            if self._is_closed:
+                return
+            for stream, count in counts:
+                self._router.watching.give_back(stream, count)
             self._let_leave()
 
     def _let_leave(self) -> None:

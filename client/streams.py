@@ -7,7 +7,7 @@ lock.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from metastore.client.errors import MetastoreError
@@ -42,10 +42,15 @@ class Stream:
         self.retry_at = 0.0  # not before; of time.monotonic()
         self.heard_at = 0.0  # the last frame for it
         self.trouble = "no node has been reached yet"
+        self.accepted_revision = 0  # of the node that serves it, when it began to
+        # Called by the driving thread, under the driver's lock, when there is news of any kind.
+        self.on_news: Callable[[], None] | None = None
         self._flags = flags | WatchFlag.FRAGMENT
         self._arrived: deque[Batch] = deque()
         self._fragments: list[WatchEvent] = []  # of a revision that is not complete yet
         self._credit_owed = 0
+        self._lent_count = 0  # of batches that a follower has not given back yet
+        self._wants_sign = False
 
     def opening_frame(self, request_id: int, endpoint: str, now: float) -> bytes:
         """Makes the endpoint the one that serves it, from where it stands."""
@@ -54,7 +59,7 @@ class Stream:
         self._fragments.clear()
         self._credit_owed = 0
         unread = sum(bool(batch.events) for batch in self._arrived)
-        credit = CREDIT_FRAMES - unread
+        credit = CREDIT_FRAMES - unread - self._lent_count
         return watch_frames.encode_watch(
             request_id, self.key, self.range_end, self.next_revision, self._flags, credit
         )
@@ -67,14 +72,15 @@ class Stream:
 
     def on_watched(self, frame: watch_frames.Watched) -> None:
         self.is_created = self.is_answered = True
+        self.accepted_revision = frame.revision
         self.trouble = ""
         # A node may be behind the one before it: only a watch from now on learns where it begins.
         if not self.next_revision:
             self.next_revision = frame.revision + 1
+        self.tell()
 
-    def on_events(self, frame: watch_frames.Events) -> int:
-        """Takes a frame in; answers the credit to give back at once. Raises Malformed."""
-        events = watch_frames.decode_event_list(frame.events)
+    def on_events(self, frame: watch_frames.Events, events: Sequence[WatchEvent]) -> int:
+        """Takes a frame in, with its events decoded; answers the credit to give back at once."""
         if not events:
             self._on_progress(frame.revision)
             return 0
@@ -89,13 +95,15 @@ class Stream:
         if not whole:
             return 1
         self._arrived.append(Batch(frame.revision, whole))
+        self.tell()
         return 0
 
     def _on_progress(self, revision: int) -> None:
         if self._fragments:
             return  # what they belong to would be passed over, should the connection break now
         self.next_revision = max(self.next_revision, revision + 1)
-        if self._flags & WatchFlag.PROGRESS:
+        if self._flags & WatchFlag.PROGRESS or self._wants_sign:
+            self._wants_sign = False
             self._add_progress(revision)
 
     def _add_progress(self, revision: int) -> None:
@@ -103,6 +111,15 @@ class Stream:
         if self._arrived and not self._arrived[-1].events:
             self._arrived.pop()
         self._arrived.append(Batch(revision, ()))
+        self.tell()
+
+    def ask_sign(self) -> None:
+        """The next sign of progress is shown, though the watch was not made to show any."""
+        self._wants_sign = True
+
+    def tell(self) -> None:
+        if self.on_news is not None:
+            self.on_news()
 
     def has_batch(self) -> bool:
         return bool(self._arrived)
@@ -123,3 +140,15 @@ class Stream:
             return batch, 0
         credit, self._credit_owed = self._credit_owed, 0
         return batch, credit
+
+    def lend(self) -> Sequence[Batch]:
+        """All that has arrived, to a follower; those with events are to be given back."""
+        lent = tuple(self._arrived)
+        self._arrived.clear()
+        self._lent_count += sum(bool(batch.events) for batch in lent)
+        return lent
+
+    def give_back(self, count: int) -> int:
+        """Batches that a follower is done with; answers the credit to give back."""
+        self._lent_count -= count
+        return count

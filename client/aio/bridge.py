@@ -6,18 +6,20 @@ the loop once for all that a turn brought. Whoever is cancelled is forgotten on 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
 from metastore.client import verdicts
-from metastore.client.aio.driving import Driving, Order, Wait
+from metastore.client.aio.driving import Driving, Lent, Order, Wait
 from metastore.client.calls import Call
 from metastore.client.driver import Driver, Predicate
 from metastore.client.errors import ClientMisused, MetastoreError, Unavailable
 from metastore.client.streams import Batch, Stream
 
 Waiting: TypeAlias = "asyncio.Future[None]"
+Follower: TypeAlias = Callable[[Sequence[Batch], MetastoreError | None], None]
 
 
 class Bridge:
@@ -29,6 +31,7 @@ class Bridge:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending: dict[Waiting, Call | None] = {}  # everybody who waits, and for what call
         self._unsent: list[tuple[Call, Waiting]] = []
+        self._followers: dict[Stream, Follower] = {}
         self._ended: Waiting | None = None
         self._is_closed = False
         self._death = ""  # what the thread died of
@@ -94,17 +97,31 @@ class Bridge:
     def open_stream(self, stream: Stream) -> None:
         self._thread().open_stream(stream)
 
-    def close_stream(self, stream: Stream) -> None:
+    def follow(self, stream: Stream, follower: Follower) -> None:
+        """Opens it. The follower gets all that arrives, and at last the error; it must not raise,
+        and has to give back what it is done with, or no more comes. Called without anything, too,
+        once a node has accepted the watch."""
+        self._thread().follow(stream)
+        self._followers[stream] = follower
+
+    def give_back(self, *counts: tuple[Stream, int]) -> None:
+        """So many batches with events of each."""
         if self._driving is not None and not self._is_over:
-            self._driving.close_stream(stream)
+            self._driving.give_back(counts)
+
+    def close_stream(self, *streams: Stream) -> None:
+        for stream in streams:
+            self._followers.pop(stream, None)
+        if self._driving is not None and not self._is_over:
+            self._driving.close_stream(*streams)
 
     def drop_stream(self, stream: Stream) -> None:
         """May be called by the garbage collector."""
         if self._driving is not None:
             self._driving.drop_stream(stream)
 
-    def ask_progress(self, stream: Stream) -> None:
-        self._thread().ask_progress(stream)
+    def ask_progress(self, *streams: Stream) -> None:
+        self._thread().ask_progress(*streams)
 
     async def close(self) -> None:
         """Whoever waits gets an error. Returns when the sockets are closed."""
@@ -134,7 +151,7 @@ class Bridge:
             raise Unavailable(self._death)
         self._bind()
         if self._driving is None:
-            self._driving = Driving(self._driver, self.answer, self._on_end)
+            self._driving = Driving(self._driver, self.answer, self._deliver, self._on_end)
         return self._driving
 
     def _bind(self) -> None:
@@ -149,6 +166,7 @@ class Bridge:
                 call.deadline = 0.0
         self._pending.clear()
         self._unsent.clear()
+        self._followers.clear()
         self._answers.clear()
         self._loop = loop  # before the next line: the thread wakes the loop that it finds here
         self._is_wake_up_due = False
@@ -194,9 +212,18 @@ class Bridge:
         while self._answers:
             self._answers.popleft()()
 
+    def _deliver(self, lent: Lent) -> None:
+        for stream, batches, error in lent:
+            follower = self._followers.get(stream)
+            if follower is not None:
+                follower(batches, error)
+
     def _end(self, death: str) -> None:
         self._take_answers()
         self._death = death
+        for follower in list(self._followers.values()):
+            follower((), Unavailable(death or "the client was closed"))
+        self._followers.clear()
         for waiting, call in list(self._pending.items()):
             if not waiting.done():
                 waiting.set_exception(self._why_ended(call))

@@ -18,12 +18,14 @@ from typing import TypeAlias
 
 from metastore.client.calls import Call
 from metastore.client.driver import Driver, Predicate
-from metastore.client.streams import Stream
+from metastore.client.errors import MetastoreError
+from metastore.client.streams import Batch, Stream
 
 THREAD_NAME = "metastore-aio"
 FOREVER_S = 1e6
 
 Order: TypeAlias = Callable[[], None]
+Lent: TypeAlias = Sequence[tuple[Stream, Sequence[Batch], MetastoreError | None]]
 
 
 class Wait:
@@ -42,13 +44,19 @@ class Wait:
 
 class Driving:
     """`answer` takes what the loop is to call; `on_end` the reason of an unexpected end, "" of an
-    expected one. Both are called by the thread."""
+    expected one. Both are called by the thread. `deliver`, what has arrived of followed streams, is
+    called by the loop."""
 
     def __init__(
-        self, driver: Driver, answer: Callable[[Order], None], on_end: Callable[[str], None]
+        self,
+        driver: Driver,
+        answer: Callable[[Order], None],
+        deliver: Callable[[Lent], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self._driver = driver
         self._answer = answer
+        self._deliver = deliver
         self._on_end = on_end
         # Between the threads; a deque needs no lock for its ends.
         self._orders: deque[Order] = deque()
@@ -60,6 +68,7 @@ class Driving:
         self._calls_count = 0  # handed to the driver and not ended
         self._streams: set[Stream] = set()
         self._waits: dict[Wait, None] = {}
+        self._told: dict[Stream, None] = {}  # followed ones with news
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
@@ -79,16 +88,24 @@ class Driving:
     def open_stream(self, stream: Stream) -> None:
         self._order(partial(self._open, stream))
 
-    def close_stream(self, stream: Stream) -> None:
-        self._order(partial(self._close, stream))
+    def close_stream(self, *streams: Stream) -> None:
+        self._order(partial(self._close, *streams))
+
+    def follow(self, stream: Stream) -> None:
+        """Opens it. All its news are delivered without anybody asking for them: of many streams,
+        nobody looks at those that are silent."""
+        self._order(partial(self._follow, stream))
+
+    def give_back(self, counts: Sequence[tuple[Stream, int]]) -> None:
+        self._order(partial(self._driver.give_back, counts))
 
     def drop_stream(self, stream: Stream) -> None:
         """Closes it a little later, without any waking: the garbage collector may call this from
         anywhere."""
         self._orders.append(partial(self._close, stream))
 
-    def ask_progress(self, stream: Stream) -> None:
-        self._order(partial(self._driver.ask_progress, stream))
+    def ask_progress(self, *streams: Stream) -> None:
+        self._order(partial(self._driver.ask_progress, *streams))
 
     def stop(self) -> None:
         """The last order. It closes the driver."""
@@ -128,7 +145,8 @@ class Driving:
 
     def _is_wanted(self) -> bool:
         """By one of the two sides; asked by the driver, under its lock."""
-        return bool(self._orders or self._finished) or any(wait.is_done() for wait in self._waits)
+        is_told = bool(self._orders or self._finished or self._told)
+        return is_told or any(wait.is_done() for wait in self._waits)
 
     def _carry_out_orders(self) -> None:
         self._is_woken = False  # before: what is ordered from here on wakes again
@@ -139,6 +157,9 @@ class Driving:
         while self._finished:
             self._calls_count -= 1
             self._answer(self._finished.popleft())
+        if self._told:
+            told, self._told = self._told, {}
+            self._answer(partial(self._deliver, self._driver.lend(told)))
         for wait in [wait for wait in self._waits if wait.is_done()]:
             del self._waits[wait]
             if wait.then is not None:
@@ -155,9 +176,13 @@ class Driving:
         self._streams.add(stream)
         self._driver.open_stream(stream)
 
-    def _close(self, stream: Stream) -> None:
-        self._streams.discard(stream)
-        self._driver.close_stream(stream)
+    def _follow(self, stream: Stream) -> None:
+        stream.on_news = lambda: self._told.update({stream: None})
+        self._open(stream)
+
+    def _close(self, *streams: Stream) -> None:
+        self._streams.difference_update(streams)
+        self._driver.close_stream(*streams)
 
     def _stop(self) -> None:
         self._is_stopping = True

@@ -55,9 +55,10 @@ def test_fragments_come_together_whatever_comes_in_between(cluster: Any) -> None
 
 def test_a_sign_of_progress_between_fragments_does_not_pass_over_what_they_hold() -> None:
     stream = streams.Stream(b"a", b"z", 4, 0)
-    events = watch_frames.encode_event_list([put(b"b", 4), put(b"c", 5)])
-    stream.on_events(watch_frames.Events(1, 4, events, True))
-    stream.on_events(watch_frames.Events(1, 4, b"", False))
+    events = [put(b"b", 4), put(b"c", 5)]
+    frame = watch_frames.Events(1, 4, watch_frames.encode_event_list(events), True)
+    stream.on_events(frame, events)
+    stream.on_events(watch_frames.Events(1, 4, b"", False), ())
     assert stream.next_revision == 4
 
 
