@@ -22,6 +22,8 @@ class Member:
         not come yet) or "leaving" (it votes until the change under way is done).
     directory_id: the number of its data directory; 0: it has not registered yet.
     priority: the highest of the voters shall lead.
+    name: for people; "" unless the node was given one.
+    client_urls: where its etcd gateway is reached; empty without one.
     """
 
     node_id: int
@@ -33,6 +35,8 @@ class Member:
     snapshot: str
     directory_id: int
     priority: int
+    name: str
+    client_urls: tuple[str, ...]
     is_leader: bool
 
 
@@ -72,7 +76,8 @@ def _member(info: Any, leader_id: int) -> Member:
     found = MemberInfo(*info)
     if found.role not in tuple(Role) or found.state not in tuple(MemberState):
         raise _unreadable()
-    return Member(*found, is_leader=found.node_id == leader_id)
+    urls = tuple(filter(None, found.client_urls.split(",")))
+    return Member(*found[:-1], urls, is_leader=found.node_id == leader_id)
 
 
 def _unreadable() -> WrongVersion:

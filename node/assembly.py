@@ -20,9 +20,8 @@ from metastore.node.identity import Identity, NotYetJoined
 from metastore.node.logs import core_tracer
 from metastore.node.lost_tail import LostTail
 from metastore.node.members.keeper import MembersKeeper
-from metastore.node.members.records import MemberRecord
 from metastore.node.members.registration import Registrar
-from metastore.node.members.roster import Roster, to_record
+from metastore.node.members.roster import Roster, own_record, to_record
 from metastore.node.outbox import Outbox, Replies
 from metastore.node.parts import Parts
 from metastore.node.proposals import PendingProposals
@@ -227,9 +226,8 @@ def _make_registrar(
     base: _Base,
     security: NodeSecurity | None,
 ) -> Registrar:
-    member = settings.own_member
-    places = sockets.with_ports(member.addresses)
-    own = MemberRecord(settings.node_id, member.role, *places, directory_id=identity.directory_id)
+    places = sockets.with_ports(settings.own_member.addresses)
+    own = own_record(settings, places, identity.directory_id)
     return Registrar(
         context,
         settings.cluster_id,

@@ -19,6 +19,7 @@ from metastore.node.settings_values import (
     parse_flag,
     parse_join,
     parse_members,
+    parse_name,
     parse_path,
     parse_path_or_nothing,
 )
@@ -55,6 +56,12 @@ class Settings(GatewaySettings):
         number_from(1, NODE_ID_MAX),
         "This node's number, unique in the cluster, never used again once removed.",
         "Two nodes with one number vote twice; the data directory remembers its own.",
+    )
+    name: str = _setting(
+        parse_name,
+        "What people call this node: shown by `metastore member list` and to clients of etcd.",
+        "Two nodes of one name: only people confuse them.",
+        "",
     )
     data_dir: Path = _setting(  # noqa: RUF009 - returns a field
         parse_path,

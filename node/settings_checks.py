@@ -13,9 +13,10 @@ from metastore.node.settings import (
     Settings,
     SettingsInvalid,
 )
-from metastore.transport.addresses import parse_bind_address, parse_connect_address
+from metastore.transport.addresses import Address, parse_bind_address, parse_connect_address
 from metastore.transport.errors import BadAddress
-from metastore.transport.member_ops import Role
+from metastore.transport.member_ops import TEXT_CHARACTERS_MAX, Role
+from metastore.transport.urls import parse_url, split_urls
 
 Origins: TypeAlias = dict[str, str]
 """Key -> the source it came from, for the messages; keys not there have their default."""
@@ -37,7 +38,7 @@ def complete(settings: Settings, origins: Origins) -> Settings:
     settings = _with_own_member(settings, own)
     _check_binds(settings, origins)
     _check_reachable(settings, origins)
-    return settings
+    return _with_client_urls(settings, origins)
 
 
 def _invalid(origins: Origins, key: str, value: object, expected: str) -> SettingsInvalid:
@@ -102,6 +103,31 @@ def _with_own_member(settings: Settings, own: Member | None) -> Settings:
     members = sorted([*others, own or advertised], key=lambda member: member.node_id)
     told: dict[str, Any] = {f"{name}_advertise": getattr(advertised, name) for name in _PORTS}
     return replace(settings, members=tuple(members), **told)
+
+
+def _with_client_urls(settings: Settings, origins: Origins) -> Settings:
+    """Where clients of etcd come in, as the cluster is told; it refuses what is no such URL."""
+    try:
+        urls = settings.etcd_advertise
+        if "etcd_advertise" not in origins:
+            host = parse_bind_address(settings.client_advertise).host
+            urls = tuple(_with_host(url, host) for url in settings.etcd)
+        urls = tuple(split_urls(",".join(urls)))
+    except BadAddress as error:
+        key = "etcd_advertise" if "etcd_advertise" in origins else "etcd"
+        raise _invalid(origins, key, getattr(settings, key), f"URLs ({error})") from None
+    if len(",".join(urls)) > TEXT_CHARACTERS_MAX:
+        expected = f"URLs of at most {TEXT_CHARACTERS_MAX} characters together"
+        raise _invalid(origins, "etcd_advertise", urls, expected)
+    return replace(settings, etcd_advertise=urls)
+
+
+def _with_host(url: str, host: str) -> str:
+    """`host` in place of every interface, which is no place to connect to."""
+    found = parse_url(url)
+    if not found.address.is_wildcard:
+        return url
+    return f"{found.scheme}://{str(Address(host, found.port)).removeprefix('tcp://')}"
 
 
 def _check_binds(settings: Settings, origins: Origins) -> None:

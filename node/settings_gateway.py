@@ -56,6 +56,14 @@ class GatewaySettings:
         (),
         item="URL",
     )
+    etcd_advertise: tuple[str, ...] = setting(
+        parse_urls,
+        "The URLs that etcd's clients are told when they ask for the members. Default: `etcd`, "
+        "with the host of `client_advertise` where that says every interface.",
+        "A wrong one: clients that asked for the members go where nobody answers.",
+        (),
+        item="URL",
+    )
     etcd_metrics: tuple[str, ...] = setting(
         parse_urls,
         "Where the gateway serves /metrics and /health beside that.",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metastore.transport.addresses import parse_bind_address, parse_connect_address
 from metastore.transport.errors import BadAddress
-from metastore.transport.member_ops import Role
+from metastore.transport.member_ops import TEXT_CHARACTERS_MAX, Role
 
 NODE_ID_MAX = (1 << 64) - 3  # above: the core's ids for its storage threads
 MEMBERS_MAX = 64
@@ -74,6 +74,13 @@ def parse_path(value: object) -> Path:
 
 def parse_path_or_nothing(value: object) -> Path | None:
     return None if value == "" else parse_path(value)
+
+
+def parse_name(value: object) -> str:
+    expected = f"a printable text of at most {TEXT_CHARACTERS_MAX} characters"
+    if not isinstance(value, str) or not value.isprintable() or len(value) > TEXT_CHARACTERS_MAX:
+        raise ValueError(expected)
+    return value
 
 
 def parse_cluster_id(value: object) -> int:

@@ -9,7 +9,8 @@ MalformedRequest, never anything else.
     [MOVE_LEADER, node_id]                         0: to whoever suits best
 
     change = [ADD, node_id, role, peer, client, status, snapshot, priority]    expects this node
-             [JOIN, node_id, role, peer, client, status, snapshot, directory_id]  from the node
+             [JOIN, node_id, role, peer, client, status, snapshot, directory_id, name, client_urls]
+                                                   from the node itself
              [PROMOTE, node_id]                    a learner shall vote
              [REMOVE, node_id]                     for ever
              [UPDATE, node_id, peer, client, status, snapshot, priority]   "" and None: as it is
@@ -19,7 +20,11 @@ MalformedRequest, never anything else.
     MOVE_LEADER             [OK, leader_id]
     error                   [code, message]        as in schema.py
 
-    member = [node_id, role, state, peer, client, status, snapshot, directory_id, priority]
+    member = [node_id, role, state, peer, client, status, snapshot, directory_id, priority,
+              name, client_urls]
+
+`name` is for people. `client_urls`: where the node's etcd gateway is reached, URLs with commas; ""
+without one.
 
 `index` is that of the change that made the record. Every change may be repeated: what is so already
 is answered as if it had just been done.
@@ -36,7 +41,7 @@ from metastore.transport.shapes import MalformedRequest
 MEMBERS, MEMBER_CHANGE, MOVE_LEADER = 48, 49, 50
 MEMBER_OPERATIONS = frozenset((MEMBERS, MEMBER_CHANGE, MOVE_LEADER))
 CHANGES_MAX = 16  # of one request
-ADDRESS_CHARACTERS_MAX = 300
+TEXT_CHARACTERS_MAX = 300  # of an address, a name, or all client_urls of a node
 PRIORITY_MAX = 1000
 
 # Answers that a program may have to tell apart.
@@ -84,6 +89,8 @@ class MemberInfo(NamedTuple):
     snapshot: str
     directory_id: int  # 0: it has not registered yet
     priority: int
+    name: str = ""
+    client_urls: str = ""
 
 
 Change: TypeAlias = tuple[Any, ...]
@@ -92,7 +99,7 @@ _NUMBER, _TEXT, _OR_NONE = (int,), (str,), (int, type(None))
 _ADDRESSES = (_TEXT, _TEXT, _TEXT, _TEXT)
 _CHANGES: dict[int, tuple[tuple[type, ...], ...]] = {
     ChangeKind.ADD: (_NUMBER, _TEXT, *_ADDRESSES, _NUMBER),
-    ChangeKind.JOIN: (_NUMBER, _TEXT, *_ADDRESSES, _NUMBER),
+    ChangeKind.JOIN: (_NUMBER, _TEXT, *_ADDRESSES, _NUMBER, _TEXT, _TEXT),
     ChangeKind.PROMOTE: (_NUMBER,),
     ChangeKind.REMOVE: (_NUMBER,),
     ChangeKind.UPDATE: (_NUMBER, *_ADDRESSES, _OR_NONE),
@@ -157,8 +164,8 @@ def _check_changes(changes: tuple[Any, ...]) -> None:
                 raise MalformedRequest(f"a change: {type(value).__name__} in the wrong place")
             if type(value) is int:
                 _check_number(value)
-            elif type(value) is str and len(value) > ADDRESS_CHARACTERS_MAX:
-                raise MalformedRequest(f"a text of {len(value)} characters is no address")
+            elif type(value) is str and len(value) > TEXT_CHARACTERS_MAX:
+                raise MalformedRequest(f"a text of {len(value)} characters is too long")
         if change[0] in _WITH_ROLE and change[2] not in tuple(Role):
             raise MalformedRequest(f"unknown role {change[2]!r}")
 

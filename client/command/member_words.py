@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from metastore.client.member_results import Member
 from metastore.transport.member_ops import MemberState, Role
 
-COLUMNS = ("node", "role", "state", "leads", "priority", "peer", "client", "status", "snapshot")
+COLUMNS = (
+    *("node", "role", "state", "leads", "priority", "peer", "client", "status", "snapshot"),
+    "name",
+)
 _NUMBERS = ("node", "priority")
 TABLE_WIDTH = 1500  # a terminal wraps what is too long; an address with a hole is no address
 EXIT_REMOVED = 7  # of a node that finds itself removed
@@ -18,6 +21,7 @@ EXIT_REMOVED = 7  # of a node that finds itself removed
 def print_table(members: Iterable[Member]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for title in COLUMNS:
@@ -25,7 +29,8 @@ def print_table(members: Iterable[Member]) -> None:
     for member in members:
         leads = "leader" if member.is_leader else "-"
         kind = (str(member.node_id), member.role, member.state, leads, str(member.priority))
-        table.add_row(*kind, member.peer, member.client, member.status, member.snapshot)
+        places = (member.peer, member.client, member.status, member.snapshot)
+        table.add_row(*kind, *places, Text(member.name or "-"))
     Console(width=TABLE_WIDTH).print(table)
 
 
@@ -89,7 +94,8 @@ def voters(members: Iterable[Member]) -> str:
 
 
 def place_of(member: Member) -> str:
+    name = f" ({member.name})" if member.name else ""
     return (
-        f"node {member.node_id}: priority {member.priority}, peer {member.peer}, client "
+        f"node {member.node_id}{name}: priority {member.priority}, peer {member.peer}, client "
         f"{member.client}, status {member.status}, snapshot {member.snapshot}"
     )

@@ -37,7 +37,7 @@ def test_the_list_shows_every_member_and_what_is_to_be_done(cluster: Any, run: R
     shown = run("member", "list")
     rows = [line.split() for line in shown.stdout.splitlines()]
     assert rows[0][:5] == ["node", "role", "state", "leads", "priority"]
-    assert rows[1] == ["1", "voter", "member", "leader", "0", *info(1)[3:7]]
+    assert rows[1] == ["1", "voter", "member", "leader", "0", *info(1)[3:7], "-"]
     assert [row[:4] for row in rows[2:]] == [
         ["2", "witness", "member", "-"],
         ["3", "voter", "joining", "-"],
@@ -58,9 +58,21 @@ def test_the_list_shows_every_member_and_what_is_to_be_done(cluster: Any, run: R
 
 
 def test_the_list_as_json_has_everything(cluster: Any, run: Run) -> None:
-    cluster.infos = [info(1)]
+    named = info(1)._replace(name="one", client_urls="http://h1:2379,https://h1:2380")
+    cluster.infos = [named, info(2)]
     told = json.loads(run("member", "list", "--json").stdout)
-    assert told == [info(1)._asdict() | {"is_leader": True}]
+    urls = ["http://h1:2379", "https://h1:2380"]
+    assert told == [
+        named._asdict() | {"client_urls": urls, "is_leader": True},
+        info(2)._asdict() | {"client_urls": [], "is_leader": False},
+    ]
+
+
+def test_a_name_is_shown_as_it_is(cluster: Any, run: Run) -> None:
+    cluster.infos = [info(1)._replace(name="[b]one[/b]")]
+    assert run("member", "list").stdout.splitlines()[1].split()[-1] == "[b]one[/b]"
+    updated = run("member", "update", "1", "--priority", "1")
+    assert updated.stdout.startswith("node 1 ([b]one[/b]): priority 0")
 
 
 def test_the_list_of_one_node_is_told_without_a_leader(make_cluster: Any, run: Run) -> None:

@@ -39,13 +39,15 @@ def changes_of(cluster: Any) -> list[Any]:
 
 def test_the_list_is_the_leaders_and_says_who_leads(make_cluster: Any) -> None:
     cluster = make_cluster(2, leader_id=2)
-    leading = MemberInfo(2, "voter", "member", "p", "c", "s", "n", 77, 5)
+    leading = MemberInfo(
+        2, "voter", "member", "p", "c", "s", "n", 77, 5, "b", "http://b:1,https://b:2"
+    )
     awaited = MemberInfo(1, "witness", "awaited", "q", "d", "t", "o", 0, 0)
     cluster.infos = [leading, awaited]
     with client_of(cluster[1]) as client:
         assert client.members() == (
-            Member(*awaited, is_leader=False),
-            Member(*leading, is_leader=True),
+            Member(*awaited[:-2], "", (), is_leader=False),
+            Member(*leading[:-2], "b", ("http://b:1", "https://b:2"), is_leader=True),
         )
         assert client.cluster_id == cluster.cluster_id
         cluster[1].requests.clear()

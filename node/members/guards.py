@@ -13,6 +13,7 @@ from metastore.transport.addresses import parse_connect_address
 from metastore.transport.errors import BadAddress
 from metastore.transport.member_ops import PRIORITY_MAX, WOULD_LOSE_QUORUM, Role
 from metastore.transport.schema import Code
+from metastore.transport.urls import split_urls
 
 
 def check_addresses(node_id: int, addresses: Iterable[str]) -> None:
@@ -29,6 +30,16 @@ def check_addresses(node_id: int, addresses: Iterable[str]) -> None:
                 f"metastore: node {node_id}: {problem}; give one that the others reach it by",
                 Code.INVALID_ARGUMENT,
             )
+
+
+def check_client_urls(node_id: int, text: str) -> None:
+    """That clients of etcd understand them; whether anybody is there is not asked."""
+    try:
+        split_urls(text)
+    except BadAddress as error:
+        raise Refusal(
+            f"metastore: node {node_id}: {error}; correct etcd_advertise", Code.INVALID_ARGUMENT
+        ) from None
 
 
 def check_priority(priority: int) -> None:

@@ -19,7 +19,7 @@ from metastore.transport.member_ops import (
 
 _PREFIX = "metastore: "
 TEXT_CHARACTERS_MAX = 1000  # of what somebody else says, in our log or in our last line
-_FIELD_TYPES = (int, str, str, str, str, str, str, int, int)  # of a MemberInfo
+_FIELD_TYPES = tuple(MemberInfo.__annotations__.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Registered:
 
 def encode_join(own: MemberRecord) -> bytes:
     """The request of the node that `own` describes."""
-    change = (ChangeKind.JOIN, own.node_id, own.role, *own.addresses, own.directory_id)
+    told = (own.directory_id, own.name, own.client_urls)
+    change = (ChangeKind.JOIN, own.node_id, own.role, *own.addresses, *told)
     return schema.encode_request((member_change((change,)),))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from metastore.node.members.drafts import Draft, Nothing, Plan, Refusal, Refused
 from metastore.node.members.guards import (
     check_addresses,
+    check_client_urls,
     check_places,
     check_priority,
     check_voters,
@@ -88,12 +89,13 @@ def _add(draft: Draft, node_id: int, role: str, *rest: Any) -> None:
 
 def _join(draft: Draft, node_id: int, role: str, *rest: Any) -> None:
     """A node says that it is there, as each one does at every start."""
-    *addresses, directory_id = rest
+    *addresses, directory_id, name, client_urls = rest
     peer, client, status, snapshot = addresses
     membership, known = draft.membership, draft.membership.get(node_id)
     if directory_id == 0:
         raise Refusal("metastore: 0 names no data directory", Code.INVALID_ARGUMENT)
     check_addresses(node_id, addresses)
+    check_client_urls(node_id, client_urls)
     if node_id in membership.removed:
         raise Refusal(
             f"{REMOVED}; the id {node_id} cannot come back: give it a new node_id and an empty "
@@ -117,6 +119,8 @@ def _join(draft: Draft, node_id: int, role: str, *rest: Any) -> None:
         status=status,
         snapshot=snapshot,
         directory_id=directory_id,
+        name=name,
+        client_urls=client_urls,
     )
     if not draft.is_active(node_id):
         draft.do(ChangeType.ADD_LEARNER, node_id)

@@ -14,7 +14,8 @@ import msgpack
 from metastore.node.raft.model import ConfigurationState
 from metastore.transport.member_ops import MemberInfo, MemberState, Role
 
-_FORMAT = 1
+_FORMAT = 2
+_FORMAT_WITHOUT_NAMES = 1  # of releases before the etcd API; still read
 
 
 class RecordDamaged(Exception):
@@ -25,7 +26,8 @@ class RecordDamaged(Exception):
 class MemberRecord:
     """One member. `role` is what it shall be: one that shall vote is among Raft's learners until it
     has caught up. `directory_id` names its data directory; 0: not known yet, the next one that
-    registers is taken. A higher `priority` shall lead."""
+    registers is taken. A higher `priority` shall lead. `name` and `client_urls` (with commas) are
+    for clients of etcd, and no part of what the cluster does."""
 
     node_id: int
     role: str
@@ -35,6 +37,8 @@ class MemberRecord:
     snapshot: str
     directory_id: int = 0
     priority: int = 0
+    name: str = ""
+    client_urls: str = ""
 
     @property
     def addresses(self) -> tuple[str, str, str, str]:
@@ -93,6 +97,8 @@ class Membership:
                 *member.addresses,
                 member.directory_id,
                 member.priority,
+                member.name,
+                member.client_urls,
             )
             for member in self.members
         ]
@@ -149,11 +155,10 @@ class Membership:
             return cls()
         try:
             version, parts, members, removed, index, leaving = msgpack.unpackb(data, use_list=False)
-            if version != _FORMAT:
-                raise RecordDamaged(f"a record of members of format {version}, not {_FORMAT}")
+            _check_format(version)
             if type(index) is not int:
                 raise RecordDamaged("the index of an entry is a number")
-            records = tuple(map(_record, members))
+            records = _records(version, members)
             return cls(_configuration(parts), records, _ids(removed), index, _ids(leaving))
         except RecordDamaged:
             raise
@@ -181,9 +186,8 @@ def decode_edits(data: bytes) -> tuple[tuple[MemberRecord, ...], tuple[int, ...]
         return (), ()
     try:
         version, records, removed = msgpack.unpackb(data, use_list=False)
-        if version != _FORMAT:
-            raise RecordDamaged(f"edits of format {version}, not {_FORMAT}")
-        return tuple(map(_record, records)), _ids(removed)
+        _check_format(version)
+        return _records(version, records), _ids(removed)
     except RecordDamaged:
         raise
     except Exception as error:  # the decoder's own errors have no common base
@@ -196,13 +200,20 @@ def _shown(error: Exception) -> str:
 
 
 # They come from other nodes, too: what has a wrong type must not get as far as a socket.
-_RECORD_TYPES = (int, str, str, str, str, str, int, int)
+_RECORD_TYPES = (int, str, str, str, str, str, int, int, str, str)
+_TYPES_BY_FORMAT = {_FORMAT_WITHOUT_NAMES: _RECORD_TYPES[:-2], _FORMAT: _RECORD_TYPES}
 
 
-def _record(values: Any) -> MemberRecord:
-    if tuple(map(type, values)) != _RECORD_TYPES or values[1] not in tuple(Role):
-        raise RecordDamaged("a member has fields that no member has")
-    return MemberRecord(*values)
+def _check_format(version: Any) -> None:
+    if type(version) is not int or version not in _TYPES_BY_FORMAT:
+        raise RecordDamaged(f"members of format {version}, not {_FORMAT}")
+
+
+def _records(version: int, members: Any) -> tuple[MemberRecord, ...]:
+    for values in members:
+        if tuple(map(type, values)) != _TYPES_BY_FORMAT[version] or values[1] not in tuple(Role):
+            raise RecordDamaged("a member has fields that no member has")
+    return tuple(MemberRecord(*values) for values in members)
 
 
 def _configuration(parts: Any) -> ConfigurationState:

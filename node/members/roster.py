@@ -9,6 +9,7 @@ what the leader told them when they registered.
 from collections.abc import Mapping, Sequence
 
 from metastore.node.members.records import MemberRecord, Membership
+from metastore.node.settings import Settings
 from metastore.node.settings_values import Member
 from metastore.transport.member_ops import MemberInfo, MemberState, Role
 
@@ -16,6 +17,18 @@ from metastore.transport.member_ops import MemberInfo, MemberState, Role
 def to_record(member: Member) -> MemberRecord:
     """Of a member as settings name it."""
     return MemberRecord(member.node_id, member.role, *member.addresses)
+
+
+def own_record(settings: Settings, places: Sequence[str], directory_id: int) -> MemberRecord:
+    """What this node tells the cluster of itself at every start."""
+    return MemberRecord(
+        settings.node_id,
+        settings.role,
+        *places,
+        directory_id=directory_id,
+        name=settings.name,
+        client_urls=",".join(settings.etcd_advertise),
+    )
 
 
 class Roster:

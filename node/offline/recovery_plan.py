@@ -4,7 +4,7 @@ is changed.
 Reading order 9 of the offline tools, before recover.py. Reads, never writes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metastore.engines.contract import LogRecord, RecoveredLog, SnapshotMeta
@@ -146,13 +146,8 @@ def _after(
         *(one for known in records for one in (*known.removed, *known.leaving, *known.active_ids)),
         *(member.node_id for known in records for member in known.members),
     } - {node_id}
-    own = _record(*records, node_id)
-    own = MemberRecord(
-        node_id,
-        Role.VOTER.value,
-        *own.addresses,
-        directory_id=identity.directory_id,
-        priority=own.priority,
+    own = replace(
+        _record(*records, node_id), role=Role.VOTER.value, directory_id=identity.directory_id
     )
     configuration = ConfigurationState(voters=(node_id,))
     membership = Membership(configuration, (own,), tuple(sorted(gone)), index)

@@ -161,3 +161,40 @@ def test_a_member_is_a_voter_unless_said_otherwise() -> None:
     member = Member(1, "tcp://a:1", "tcp://a:2", "tcp://a:3", "tcp://a:4")
     assert member.role == "voter"
     assert member.addresses == ("tcp://a:1", "tcp://a:2", "tcp://a:3", "tcp://a:4")
+
+
+def test_a_node_has_a_name_if_it_is_given_one() -> None:
+    assert (flags().name, flags("--name", "alpha").name) == ("", "alpha")
+    for bad in ("a\nb", "n" * 301):
+        with pytest.raises(SettingsInvalid, match=r"name = .*a printable text"):
+            flags("--name", bad)
+
+
+def test_clients_of_etcd_are_told_the_urls_that_are_given_or_else_those_listened_at() -> None:
+    assert flags().etcd_advertise == ()
+    listening = ("--etcd", "http://127.0.0.1:2379", "--etcd", "https://h:2380")
+    assert flags(*listening).etcd_advertise == ("http://127.0.0.1:2379", "https://h:2380")
+    told = flags(*listening, "--etcd-advertise", "http://lb:1,http://lb:2")
+    assert told.etcd_advertise == ("http://lb:1", "http://lb:2")
+
+
+def test_a_gateway_on_every_interface_is_told_with_the_host_of_the_node() -> None:
+    everywhere = ("--etcd", "http://0.0.0.0:2379", "--etcd", "https://[::]:2380")
+    assert flags(*everywhere, "--client-advertise", "tcp://h1:7002").etcd_advertise == (
+        "http://h1:2379",
+        "https://h1:2380",
+    )
+    local = flags(*everywhere, "--client-advertise", "tcp://[fe80::1]:7002")
+    assert local.etcd_advertise[0] == "http://[fe80::1]:2379"
+    # What was given is taken at its word.
+    assert flags("--etcd-advertise", "http://0.0.0.0:1").etcd_advertise == ("http://0.0.0.0:1",)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("http://h+h:1", "is no host name"), (f"http://{'h' * 250}:1,http://{'i' * 250}:1", "300")],
+)
+def test_urls_that_the_cluster_would_refuse_stop_the_start(url: str, expected: str) -> None:
+    with pytest.raises(SettingsInvalid, match=expected) as caught:
+        flags("--etcd-advertise", url)
+    assert caught.value.key == "etcd_advertise"

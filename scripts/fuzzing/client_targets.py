@@ -54,7 +54,7 @@ _RESULTS = (
 )
 _CHANGES = (
     (ChangeKind.ADD, 4, Role.VOTER.value, *_PLACES, 0),
-    (ChangeKind.JOIN, 4, Role.WITNESS.value, *_PLACES, 1 << 60),
+    (ChangeKind.JOIN, 4, Role.WITNESS.value, *_PLACES, 1 << 60, "four", "http://h:2379"),
     (ChangeKind.UPDATE, 4, *_PLACES, None),
 )
 MEMBER_REQUESTS = tuple(

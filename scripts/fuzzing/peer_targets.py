@@ -100,7 +100,10 @@ RECEIVER_FRAMES = (
     chunk_frames.encode_body(FrameKind.DECLINED, 7, "no"),
     chunk_frames.encode_body(FrameKind.DONE, 7),
 )
-_INFO = MemberInfo(1, "voter", "member", "tcp://a:1", "tcp://a:2", "tcp://a:3", "tcp://a:4", 5, 0)
+_INFO = MemberInfo(
+    *(1, "voter", "member", "tcp://a:1", "tcp://a:2", "tcp://a:3", "tcp://a:4", 5, 0),
+    *("one", "http://a:5,https://a:6"),
+)
 _ANSWERS = (
     schema.encode_results(((0, 1, CLUSTER, 6, (_INFO,)),)),
     schema.encode_results(((9, "metastore: this node has lost its data"),)),

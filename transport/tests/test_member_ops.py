@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from metastore.transport import member_ops
 from metastore.transport.member_ops import (
-    ADDRESS_CHARACTERS_MAX,
     CHANGES_MAX,
     MEMBER_CHANGE,
     MEMBERS,
     MOVE_LEADER,
+    TEXT_CHARACTERS_MAX,
     Change,
     ChangeKind,
     MemberRequest,
@@ -30,7 +30,7 @@ from metastore.transport.shapes import MalformedRequest
 PLACES = ("tcp://h4:1", "tcp://h4:2", "tcp://h4:3", "tcp://h4:4")
 ONE_OF_EACH: dict[ChangeKind, Change] = {
     ChangeKind.ADD: (1, 4, "witness", *PLACES, 10),
-    ChangeKind.JOIN: (2, 4, "voter", *PLACES, (1 << 64) - 1),
+    ChangeKind.JOIN: (2, 4, "voter", *PLACES, (1 << 64) - 1, "four", "http://h4:2379"),
     ChangeKind.PROMOTE: (3, 4),
     ChangeKind.REMOVE: (4, 4),
     ChangeKind.UPDATE: (5, 4, "", "tcp://h9:2", "", "", None),
@@ -122,11 +122,11 @@ def test_a_role_is_one_that_there_is(kind: ChangeKind) -> None:
 
 
 def test_an_address_has_a_limit() -> None:
-    longest = "t" * ADDRESS_CHARACTERS_MAX
+    longest = "t" * TEXT_CHARACTERS_MAX
     update = [5, 4, longest, "", "", "", None]
     assert decode_member_request(msgpack.packb([[MEMBER_CHANGE, [update], False]])).changes
     update[2] += "t"
-    assert "301 characters is no address" in refusal_of(update)
+    assert "301 characters is too long" in refusal_of(update)
 
 
 def test_a_request_has_a_limit_of_changes_and_at_least_one() -> None:

@@ -54,10 +54,17 @@ def add(node_id: int, role: str = "voter", priority: int = 0) -> Change:
 
 
 def join(
-    node_id: int, role: str = "voter", *, host: str = "here", directory_id: int | None = None
+    node_id: int,
+    role: str = "voter",
+    *,
+    host: str = "here",
+    directory_id: int | None = None,
+    name: str = "",
+    client_urls: str = "",
 ) -> Change:
     number = directory(node_id) if directory_id is None else directory_id
-    return (ChangeKind.JOIN, node_id, role, *places(node_id, host), number)
+    told = (number, name, client_urls)
+    return (ChangeKind.JOIN, node_id, role, *places(node_id, host), *told)
 
 
 def promote(node_id: int) -> Change:

@@ -18,13 +18,15 @@ from metastore.node.members.joining import (
 from metastore.node.members.records import MemberRecord
 from metastore.transport.member_ops import decode_member_request
 
-OWN = MemberRecord(4, "witness", "tcp://d:1", "tcp://d:2", "tcp://d:3", "tcp://d:4", 99)
-INFO = (4, "witness", "member", "tcp://d:1", "tcp://d:2", "tcp://d:3", "tcp://d:4", 99, 0)
+PLACES = ("tcp://d:1", "tcp://d:2", "tcp://d:3", "tcp://d:4")
+TOLD = ("four", "http://d:2379,https://d:2380")
+OWN = MemberRecord(4, "witness", *PLACES, 99, 0, *TOLD)
+INFO = (4, "witness", "member", *PLACES, 99, 0, *TOLD)
 
 
 def test_what_a_node_says_is_a_request_that_nodes_understand() -> None:
     (change,) = decode_member_request(encode_join(OWN)).changes
-    assert change[1:] == (4, "witness", *OWN.addresses, 99)
+    assert change[1:] == (4, "witness", *PLACES, 99, *TOLD)
 
 
 def test_an_answer_names_the_members_and_the_leader() -> None:

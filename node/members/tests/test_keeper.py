@@ -78,7 +78,7 @@ def test_a_learner_stays_one_through_updates_snapshots_and_a_new_leader_until_pr
     cluster.move(2)
     cluster.run(ELECTION_TIMEOUT_TICKS)
     info = cluster.do(join(4, host="again")).members[4]
-    wanted = (4, "learner", "member", *places(4, "again"), directory(4), 7)
+    wanted = (4, "learner", "member", *places(4, "again"), directory(4), 7, "", "")
     assert info == wanted
     assert cluster.at(4).core.role is Role.FOLLOWER
     assert cluster.do(promote(4)).members[4].role == "voter"

@@ -87,10 +87,33 @@ def test_a_member_that_has_moved_is_found_where_it_is() -> None:
     assert [member.addresses for member in put] == [places(3, "there")]
 
 
+def test_a_member_with_another_name_or_other_urls_is_updated_and_nothing_else_is() -> None:
+    named = record(3, name="c", client_urls="http://here:2379")
+    changes, put = made(three(), join(3, name="c", client_urls="http://here:2379"))
+    assert (changes, put) == (one(ChangeType.UPDATE, 3), [named])
+    membership = founded(record(1), record(2), named)
+    same = join(3, name="c", client_urls="http://here:2379")
+    assert isinstance(planned(membership, same), Nothing)
+    _, put = made(membership, join(3, name="c"))
+    assert put == [record(3, name="c")]
+
+
+def test_an_awaited_node_brings_its_name_and_its_urls() -> None:
+    membership = awaiting(three(), record(4, "learner", directory_id=0))
+    _, put = made(membership, join(4, name="d", client_urls="https://here:1,http://here:2"))
+    assert put == [record(4, "learner", name="d", client_urls="https://here:1,http://here:2")]
+
+
+def test_urls_of_no_place_are_refused() -> None:
+    message = refusal(three(), join(3, client_urls="here:2379"), code=Code.INVALID_ARGUMENT)
+    assert message.startswith("metastore: node 3: URL 'here:2379': must look like http://")
+    assert message.endswith("; correct etcd_advertise")
+
+
 def test_members_that_changed_places_can_both_register() -> None:
     # Refused, each would wait for the other's record to change.
     member = record(3)
-    change = (2, 3, "voter", *places(2), member.directory_id)
+    change = (2, 3, "voter", *places(2), member.directory_id, "", "")
     _, put = made(three(), change)
     assert [one.addresses for one in put] == [places(2)]
 

@@ -49,12 +49,12 @@ BAD = "tcp://*:1"
     "change",
     [
         (1, 4, "voter", *places(4)[:3], BAD, 0),
-        (2, 4, "voter", BAD, *places(4)[1:], 5),
-        (2, 3, "voter", BAD, *places(3)[1:], directory(3)),
+        (2, 4, "voter", BAD, *places(4)[1:], 5, "", ""),
+        (2, 3, "voter", BAD, *places(3)[1:], directory(3), "", ""),
         update(3, ("", "", BAD, "")),
         (1, 4, "voter", *places(4)[:3], "tcp://0.0.0.0:7044", 0),
         (1, 4, "voter", *places(4)[:3], "", 0),
-        (2, 4, "voter", *places(4)[:3], "nowhere", 5),
+        (2, 4, "voter", *places(4)[:3], "nowhere", 5, "", ""),
     ],
     ids=str,
 )
@@ -68,7 +68,7 @@ def test_an_address_must_be_one_that_others_can_reach(change: Change) -> None:
     "change",
     [
         (1, 4, "voter", *places(4)[:3], places(2)[0], 0),
-        (2, 4, "voter", places(2)[0], *places(4)[1:], 5),
+        (2, 4, "voter", places(2)[0], *places(4)[1:], 5, "", ""),
         update(3, ("", places(2)[0], "", "")),
     ],
     ids=str,
@@ -82,7 +82,7 @@ def test_nobody_takes_the_place_of_somebody_else(change: Change) -> None:
 
 def test_a_founder_that_never_registered_takes_nobody_s_place_either() -> None:
     membership = founded(record(1), record(2), record(3, directory_id=0))
-    assert "is an address of node 2" in refusal(membership, (2, 3, "voter", *places(2), 5))
+    assert "is an address of node 2" in refusal(membership, (2, 3, "voter", *places(2), 5, "", ""))
 
 
 def test_two_members_can_change_places_in_one_request() -> None:

@@ -5,6 +5,7 @@ import pytest
 from member_records import awaiting, directory, founded, record, three, with_learner
 
 from metastore.node.members.records import (
+    MemberRecord,
     Membership,
     RecordDamaged,
     decode_edits,
@@ -26,7 +27,8 @@ def test_founders_vote_but_for_learners_and_are_in_order_whoever_names_them() ->
 
 
 def test_bytes_give_the_whole_record_back() -> None:
-    made = three().changed(JOINT, put=[record(9, "learner", priority=4)], removed=[2], index=7)
+    told = record(9, "learner", priority=4, name="nine", client_urls="http://h9:2379")
+    made = three().changed(JOINT, put=[told], removed=[2], index=7)
     assert (made.leaving, made.index) == ((2,), 7)
     assert Membership.decode(made.encode()) == made
 
@@ -37,7 +39,7 @@ def test_no_bytes_are_nobody() -> None:
 
 def damaged(**fields: object) -> bytes:
     parts: dict[str, object] = {
-        "format": 1,
+        "format": 2,
         "configuration": ((1,), (), (), (), False),
         "members": [],
         "removed": (),
@@ -47,8 +49,24 @@ def damaged(**fields: object) -> bytes:
     return bytes(msgpack.packb(tuple((parts | fields).values())))
 
 
+UNNAMED = (1, "voter", "a", "b", "c", "d", 77, 5)
+NAMED = (*UNNAMED, "one", "http://h1:2379")
+
+
 def test_a_record_of_this_version_is_read() -> None:
-    assert Membership.decode(damaged()).configuration.voters == (1,)
+    made = Membership.decode(damaged(members=[NAMED]))
+    assert (made.configuration.voters, made.members) == ((1,), (MemberRecord(*NAMED),))
+
+
+def test_a_record_from_before_members_had_names_is_read() -> None:
+    made = Membership.decode(damaged(format=1, members=[UNNAMED]))
+    assert made.members == (MemberRecord(*UNNAMED, name="", client_urls=""),)
+
+
+def test_edits_from_before_members_had_names_are_read() -> None:
+    # They stand in the logs of nodes that ran the release before.
+    put, removed = decode_edits(msgpack.packb((1, [UNNAMED], [2])))
+    assert (put, removed) == ((MemberRecord(*UNNAMED, name="", client_urls=""),), (2,))
 
 
 @pytest.mark.parametrize(
@@ -56,11 +74,14 @@ def test_a_record_of_this_version_is_read() -> None:
     [
         b"\xc1",
         b"\x01",
-        damaged(format=2),
+        damaged(format=3),
+        damaged(format=1, members=[NAMED]),
+        damaged(members=[UNNAMED]),
+        damaged(members=[(*UNNAMED, "one", None)]),
         damaged(configuration=((1,), (), (), False)),
         damaged(configuration=((1,), (), (), (), 0)),
-        damaged(members=[(1, "king", "a", "b", "c", "d", 0, 0)]),
-        damaged(members=[(1, "voter", "a", "b", "c", b"d", 0, 0)]),
+        damaged(members=[(1, "king", "a", "b", "c", "d", 0, 0, "", "")]),
+        damaged(members=[(1, "voter", "a", "b", "c", b"d", 0, 0, "", "")]),
         damaged(removed=("x",)),
         damaged(index=None),
         damaged(leaving=1),
@@ -81,9 +102,11 @@ def test_edits_come_back_as_they_were() -> None:
     "data",
     [
         b"\x01",
-        msgpack.packb((2, [], [])),
-        msgpack.packb((1, [], ["x"])),
-        msgpack.packb((1, [()], [])),
+        msgpack.packb((3, [], [])),
+        msgpack.packb((2, [], ["x"])),
+        msgpack.packb((2, [()], [])),
+        msgpack.packb((2, [UNNAMED], [])),
+        msgpack.packb(([2], [], [])),
         DEEP_AND_MORE,
     ],
 )

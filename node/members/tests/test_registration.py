@@ -26,7 +26,7 @@ def test_the_leader_hears_who_and_where_the_node_is_and_names_the_members(
     leader = node(1)
     assert asking([leader.address]).answer() == Registered((INFO,), 1, 3)
     ((join,),) = [request.changes for request in leader.joins]
-    assert join == (ChangeKind.JOIN, 4, "learner", *OWN.addresses, 99)
+    assert join == (ChangeKind.JOIN, 4, "learner", *OWN.addresses, 99, "", "")
 
 
 def test_the_leader_is_found_through_a_follower_that_shows_it(node: Any, asking: Any) -> None:

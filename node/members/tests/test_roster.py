@@ -4,8 +4,9 @@ was told."""
 from dataclasses import replace
 
 from metastore.node.members.records import MemberRecord, Membership, first_membership
-from metastore.node.members.roster import Roster
+from metastore.node.members.roster import Roster, own_record
 from metastore.node.raft.model import ConfigurationState
+from metastore.node.settings_sources import load
 from metastore.transport.member_ops import MemberInfo
 
 
@@ -87,3 +88,13 @@ def test_clients_are_shown_no_address_of_a_witness() -> None:
 def test_a_node_asks_the_cluster_at_the_others_addresses() -> None:
     roster = Roster(1, THREE, [record(1), record(2, place="moved")], dial={})
     assert roster.client_addresses() == ["tcp://here:21", "tcp://here:31", "tcp://moved:21"]
+
+
+def test_a_node_tells_of_itself_what_its_settings_say_and_where_it_is_bound() -> None:
+    named = ["--name", "alpha", "--etcd-advertise", "http://h:1,https://h:2"]
+    settings = load(["--node-id", "4", "--data-dir", "d", "--role", "voter", *named], {})
+    own = own_record(settings, ("tcp://d:1", "tcp://d:2", "tcp://d:3", "tcp://d:4"), 99)
+    assert own == MemberRecord(
+        *(4, "voter", "tcp://d:1", "tcp://d:2", "tcp://d:3", "tcp://d:4", 99, 0),
+        *("alpha", "http://h:1,https://h:2"),
+    )
