@@ -7,31 +7,39 @@ asked in somebody's name (access), and again if users or roles have changed in b
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import zmq
 
 from metastore.api.calls import ApiError, Caller, Status
+from metastore.api.failures import STOPPED as STOPPED
+from metastore.api.failures import TIMED_OUT, TOO_LARGE, translated
+from metastore.api.failures import AnswerTooLarge as AnswerTooLarge
+from metastore.api.failures import WatchCompacted as WatchCompacted
+from metastore.api.followed_watch import FollowedWatch
+from metastore.api.node_watch import NodeWatch
+from metastore.api.own_node import OwnNode
 from metastore.api.protocol.messages import rpc
 from metastore.client import errors
 from metastore.client.aio.bridge import Bridge
 from metastore.client.calls import Call
-from metastore.client.discovery import Discovery
 from metastore.client.driver import Driver
 from metastore.client.security import ClientSecurity
+from metastore.client.sessions import HEADER_BYTES_MAX
 from metastore.client.statuses import ask_statuses
-from metastore.client.streams import Batch, Stream
+from metastore.client.streams import Stream
 from metastore.transport import auth_ops
 from metastore.transport.envelope import MemberAddresses, ReadLevel
-from metastore.transport.schema import COMPACTED, Operation
+from metastore.transport.member_ops import MEMBER_OPERATIONS
+from metastore.transport.schema import REQUEST_BYTES_MAX, Operation, range_
 
 REQUEST_TIMEOUT_S = 7.0  # etcd's: 5 s and twice the election timeout
-TIMED_OUT = "etcdserver: request timed out"
-STOPPED = "etcdserver: server stopped"
 STALE_ATTEMPTS_MAX = 8  # of one call, while users and roles keep changing under it
+LOOK_S = 1.0  # between two looks whether the own node is back
+_NOTHING: Operation = range_(b"\0")  # a read that finds next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +62,9 @@ class Access(Protocol):
         ...
 
 
-class WatchCompacted(ApiError):
-    """A watch from before the compaction."""
-
-    def __init__(self, compact_revision: int) -> None:
-        super().__init__(Status.OUT_OF_RANGE, COMPACTED)
-        self.compact_revision = compact_revision
-
-
 class NodeLink:
     """One per gateway, for one event loop. `node_id` and `cluster_id` are 0 until the node has
-    been reached once."""
+    been reached once (`start`)."""
 
     def __init__(
         self,
@@ -77,14 +77,34 @@ class NodeLink:
     ) -> None:
         self.client_address = client_address
         self.status_address = status_address
-        self.node_id = 0
-        self.term = 0  # of whoever answered last
+        self.term = 0  # the newest that anybody answered in
+        self.revision = 0  # the newest that any answer told
         self.access: Access | None = None  # set once, before the first call; None: nobody is asked
         self._context = context
         self._security = security
         self._timeout_s = timeout_s
-        self._discovery = Discovery((client_address,), False)
+        self._discovery = OwnNode(client_address)
         self._bridge = Bridge(Driver(context, self._discovery, security))
+        self._spoken_as = (0, 0, 0)  # what _header was made of
+        self._header = rpc.ResponseHeader()  # of every answer, but for its revision
+        self._look_at = 0.0  # for the own node, not before; of time.monotonic()
+
+    async def start(self, timeout_s: float) -> None:
+        """Until the own node has said who it is. Raises ApiError when it has not in so many
+        seconds: the sentence says why."""
+        own = self._discovery
+        try:
+            is_reached = await self._bridge.wait(lambda: own.is_reached, timeout_s, asks=True)
+        except errors.MetastoreError as error:
+            raise translated(error) from None
+        if not is_reached:
+            text = f"the node at {self.client_address} was not reached within {timeout_s:g} s"
+            raise ApiError(Status.UNAVAILABLE, f"{text}: {own.reason}")
+
+    @property
+    def node_id(self) -> int:
+        """Of the node that this gateway belongs to, also while it is away."""
+        return self._discovery.own_id
 
     @property
     def cluster_id(self) -> int:
@@ -100,12 +120,24 @@ class NodeLink:
 
     def header(self, revision: int = 0, term: int = 0) -> Any:
         """Of an answer: this node speaks. Revision 0 leaves it out."""
-        return rpc.ResponseHeader(
-            cluster_id=self.cluster_id,
-            member_id=self.node_id,
-            revision=revision,
-            raft_term=term or self.term,
-        )
+        header = rpc.ResponseHeader()
+        self.fill_header(header, revision)
+        if term:
+            header.raft_term = term
+        return header
+
+    def fill_header(self, header: Any, revision: int) -> None:
+        """The same into a message that is there; the hot path."""
+        own = self._discovery
+        speaks_as = (own.cluster_id, own.own_id, self.term)
+        if speaks_as != self._spoken_as:
+            self._spoken_as = speaks_as
+            cluster_id, node_id, term = speaks_as
+            self._header = rpc.ResponseHeader(
+                cluster_id=cluster_id, member_id=node_id, raft_term=term
+            )
+        header.CopyFrom(self._header)
+        header.revision = revision
 
     async def ask(
         self,
@@ -122,12 +154,13 @@ class NodeLink:
         for _ in range(STALE_ATTEMPTS_MAX):
             identity = await self.access.identity_of(caller)
             header = auth_ops.as_user(identity.user, identity.auth_revision)
-            result = await self._perform((header, operation), level, timeout_s)
+            result = (await self._perform((header, operation), level, timeout_s))[-1]
             if result[0] == Status.OK:
                 return result
             if result[1] != auth_ops.AUTH_OLD_REVISION:
                 break
             await self.access.refresh()
+            level = ReadLevel.LINEARIZABLE  # the own node may not have heard of the change yet
         raise ApiError(Status(result[0]), result[1])
 
     async def ask_as_gateway(
@@ -138,23 +171,34 @@ class NodeLink:
         timeout_s: float | None = None,
     ) -> Sequence[Any]:
         """In nobody's name: what the gateway needs for itself, or has checked the caller for."""
-        result = await self._perform((operation,), level, timeout_s)
+        result = (await self._perform((operation,), level, timeout_s))[-1]
         if result[0] != Status.OK:
             raise ApiError(Status(result[0]), result[1])
         return result
+
+    async def ask_together(
+        self, operations: Sequence[Operation], *, timeout_s: float | None = None
+    ) -> Sequence[Sequence[Any]]:
+        """The results of up to schema.OPERATIONS_MAX operations in one request, as the gateway;
+        each may be an error of its own. Raises ApiError when all of them failed as one."""
+        results = await self._perform(operations, ReadLevel.LINEARIZABLE, timeout_s)
+        if len(results) != len(operations):
+            raise ApiError(Status(results[0][0]), results[0][1])
+        return results
 
     async def check(
         self, caller: Caller, need: auth_ops.Need, key: bytes = b"", range_end: bytes = b""
     ) -> None:
         """Raises ApiError unless the caller may; for what is no operation of the store."""
-        operation = auth_ops.auth(auth_ops.AuthAction.CHECK, int(need), key, range_end)
         if self.access is not None:
+            operation = auth_ops.auth(auth_ops.AuthAction.CHECK, int(need), key, range_end)
             await self.ask(caller, operation)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self, timeout_s: float | None = None) -> dict[str, Any]:
         """What the status socket of the node says. Raises ApiError when it does not answer."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         answers = await asyncio.to_thread(
-            ask_statuses, self._context, [self.status_address], self._timeout_s, self._security
+            ask_statuses, self._context, [self.status_address], limit_s, self._security
         )
         answer = answers[self.status_address]
         if "error" in answer:
@@ -165,75 +209,65 @@ class NodeLink:
 
     def open_watch(
         self, key: bytes, range_end: bytes, start_revision: int, flags: int
-    ) -> "NodeWatch":
+    ) -> NodeWatch:
         """flags: WatchFlag."""
         return NodeWatch(self._bridge, Stream(key, range_end, start_revision, flags))
+
+    def follow_watch(
+        self,
+        key: bytes,
+        range_end: bytes,
+        start_revision: int,
+        flags: int,
+        on_news: Callable[[], None],
+    ) -> FollowedWatch:
+        """One of many, of which nobody waits for each. Raises ApiError."""
+        stream = Stream(key, range_end, start_revision, flags)
+        try:
+            return FollowedWatch(self._bridge, stream, on_news)
+        except errors.MetastoreError as error:
+            raise translated(error) from None
+
+    def ask_progress(self, watches: Iterable[FollowedWatch]) -> None:
+        """One sign of progress from each, after all events of it that are under way."""
+        with suppress(errors.MetastoreError):  # the watches tell
+            self._bridge.ask_progress(*(watch.stream for watch in watches))
+
+    def close_watches(self, watches: Iterable[FollowedWatch]) -> None:
+        """All at once; they tell nothing any more."""
+        self._bridge.close_stream(*(watch.stream for watch in watches))
 
     async def close(self) -> None:
         await self._bridge.close()
 
     async def _perform(
         self, operations: Sequence[Operation], level: ReadLevel, timeout_s: float | None
-    ) -> Sequence[Any]:
+    ) -> Sequence[Sequence[Any]]:
+        now = time.monotonic()
         limit_s = self._timeout_s if timeout_s is None else timeout_s
+        call = Call(operations, level, now + limit_s, use_sessions=True)
+        if len(call.request) > REQUEST_BYTES_MAX - HEADER_BYTES_MAX:
+            # The node would close the connection, and all calls on it would have to start again.
+            raise ApiError(Status.INVALID_ARGUMENT, TOO_LARGE)
+        if not self._discovery.is_reached and now >= self._look_at:
+            self._look_for_own_node(now)
         try:
-            call = Call(operations, level, time.monotonic() + limit_s, use_sessions=True)
-            call = await self._bridge.perform(call)
-            if call.error is not None:
-                raise call.error
+            await self._bridge.perform(call)
         except errors.MetastoreError as error:
-            raise _translated(error) from None
-        self.term = call.term or self.term
-        return tuple(call.results[-1])
+            raise translated(error) from None
+        if call.error is not None:
+            raise translated(call.error)
+        # A node that lags behind may answer in an older term; ours never goes back.
+        if call.term > self.term:
+            self.term = call.term
+        last = call.results[-1]
+        if last[0] == Status.OK and operations[-1][0] not in MEMBER_OPERATIONS:
+            self.revision = max(self.revision, last[1])
+        return call.results
 
-
-class NodeWatch:
-    """One watch on the node; goes on on another node when its own is gone, from where it stands.
-    For one task."""
-
-    def __init__(self, bridge: Bridge, stream: Stream) -> None:
-        self._bridge = bridge
-        self.stream = stream
-        self._arrived: deque[Batch] = deque()
-
-    async def open(self, timeout_s: float) -> None:
-        """Until a node serves it; its `stream.next_revision` then says from where. Raises ApiError,
-        WatchCompacted for a revision that is gone."""
-        self._bridge.open_stream(self.stream)
-        is_ready = await self._bridge.wait(self.stream.is_ready, timeout_s)
-        if self.stream.error is not None:
-            raise _translated(self.stream.error)
-        if not is_ready:
-            raise ApiError(Status.UNAVAILABLE, TIMED_OUT)
-
-    async def batches(self) -> AsyncIterator[Batch]:
-        """Until closed. A batch without events is a sign of progress (WatchFlag.PROGRESS). Raises
-        WatchCompacted, or ApiError when the node ends it for another reason."""
-        while not self.stream.is_closed:
-            await self._bridge.listen(self.stream, self._arrived)
-            while self._arrived:
-                yield self._arrived.popleft()
-            if self.stream.error is not None and not self.stream.has_batch():
-                raise _translated(self.stream.error)
-
-    def ask_progress(self) -> None:
-        self._bridge.ask_progress(self.stream)
-
-    def close(self) -> None:
-        self._bridge.close_stream(self.stream)
-
-
-def _translated(error: errors.MetastoreError) -> ApiError:
-    """An error of the client library in etcd's words."""
-    text = str(error)
-    if isinstance(error, errors.Compacted):
-        return WatchCompacted(error.revision)
-    if isinstance(error, errors.AnswerTooLarge):
-        return ApiError(Status.RESOURCE_EXHAUSTED, text)
-    if isinstance(error, errors.PermissionDenied):
-        return ApiError(Status.PERMISSION_DENIED, auth_ops.PERMISSION_DENIED)
-    if isinstance(error, errors.InvalidRequest):
-        return ApiError(Status(error.code), text)
-    if isinstance(error, errors.ClientMisused):
-        return ApiError(Status.UNAVAILABLE, STOPPED)
-    return ApiError(Status.UNAVAILABLE, TIMED_OUT)  # also when it may have happened, as in etcd
+    def _look_for_own_node(self, now: float) -> None:
+        """Everything may go well without it; but it may come back under another id, and nobody else
+        would tell us."""
+        self._look_at = now + LOOK_S
+        with suppress(errors.MetastoreError):  # the call that we look beside says it
+            self._bridge.send(Call((_NOTHING,), ReadLevel.LOCAL, now + LOOK_S))
