@@ -50,7 +50,8 @@ from metastore.transport import shapes
 from metastore.transport.shapes import OPERATIONS_MAX as OPERATIONS_MAX
 from metastore.transport.shapes import MalformedRequest as MalformedRequest
 
-REQUEST_BYTES_MAX = 1536 * 1024  # one request (etcd's default request limit)
+# One request: etcd's default limit, and what headers and our encoding may add to that.
+REQUEST_BYTES_MAX = (1536 + 16) * 1024
 
 Operation: TypeAlias = Sequence[Any]
 Result: TypeAlias = Sequence[Any]
