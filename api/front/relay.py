@@ -44,7 +44,7 @@ class Side(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._on_lost()
         close_soon(self.other)
-        self.transport = self.other = _GONE
+        self.transport = self.other = GONE
 
 
 class ClientSide(Side):
@@ -66,12 +66,12 @@ class _Gone:
         return True
 
 
-_GONE = _Gone()
+GONE = _Gone()
 
 
 def close_soon(transport: Any) -> None:
     """Once the last bytes are written, or when nobody has read them for a while."""
-    if transport.is_closing():
+    if transport.is_closing():  # it has been, or there is none
         return
     transport.close()
     if transport.get_write_buffer_size():
