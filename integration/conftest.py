@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateways import GatewayCluster
 from node_processes import NodeProcesses
 
 
@@ -54,3 +55,21 @@ def cluster(make_cluster: Callable[..., NodeProcesses]) -> NodeProcesses:
     three.start()
     three.leader()
     return three
+
+
+@pytest.fixture
+def make_gateways(
+    xprocess: Any, tmp_path: Path, engine: str
+) -> Iterator[Callable[..., GatewayCluster]]:
+    """As make_cluster, with an etcd gateway beside each node."""
+    made: list[GatewayCluster] = []
+
+    def make(count: int = 3, options: tuple[str, ...] = ()) -> GatewayCluster:
+        folder = tmp_path / f"{tmp_path.name}-g{len(made)}"
+        folder.mkdir()
+        made.append(GatewayCluster(xprocess, folder, count, options, engine))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.end()
