@@ -27,7 +27,8 @@ from metastore.transport.schema import (
     compare,
 )
 
-# etcd counts the request as it goes into its log: in an envelope of 18 bytes, two ids and lengths.
+# etcd counts the request as it goes into its log: in an envelope of 18 bytes, or up to three less,
+# since one of the ids in it may be shorter.
 MESSAGE_BYTES_MAX = 1536 * 1024 - 18
 TXN_OPERATIONS_MAX = 128  # comparisons, or operations of a branch; less what is above it
 SMALL_BYTES = 64  # more than a put or a delete has beside its key and value
