@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from metastore.client.sessions import Session
 
 LEVELS = {level.name.lower(): level for level in ReadLevel}
-# Writes that may be carried out twice without anybody noticing: they need no session.
-_HARMLESS = frozenset((schema.Op.LEASE_KEEP_ALIVE, schema.Op.SESSION_OPEN))
+# Writes that may be carried out twice without anybody noticing: they need no session. Nor does a
+# user's header make one.
+_HARMLESS = frozenset((schema.Op.LEASE_KEEP_ALIVE, schema.Op.SESSION_OPEN, schema.Op.AS))
 
 
 def _repeats_itself(operations: Sequence[schema.Operation]) -> bool:

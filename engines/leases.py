@@ -4,7 +4,7 @@ Reading order 7 of the engines. Knows no clock: how long a lease has been living
 leader, who lets it expire by an entry of the log. What happens here is the same on every replica.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from struct import Struct
 from struct import error as StructError
 from typing import Protocol
@@ -68,6 +68,11 @@ class Leases:
 
     def ids(self) -> list[int]:
         return sorted(self._leases)
+
+    def keys_of(self, lease: int) -> Collection[bytes]:
+        """In no order that means anything; none of a lease that is not there."""
+        found = self._leases.get(lease)
+        return () if found is None else found.keys
 
     # For the keys
 

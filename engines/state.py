@@ -5,21 +5,24 @@ same state and the same replies on every replica and in every process; no clock,
 order. Knows nothing of disks: a store keeps `records` and the *facts*, which are everything else,
 as names and values of bytes.
 
+    auth/...                      auth/tables.py
     scalars                       revision, compacted revision, size, alarms
     lease/ID  leased/ID KEY       leases.py
     session/ID  reply/ID SEQUENCE sessions.py
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
-
-import msgpack
+from typing import TypeAlias
 
 from metastore.engines.alarms import Alarms, without_space
+from metastore.engines.auth.guard import Guard
+from metastore.engines.auth.operations import AuthOperations
+from metastore.engines.auth.tables import AUTH_FACT, AuthTables
 from metastore.engines.contract import LeaseChange, LogEntry, StorageDamaged
 from metastore.engines.leases import LEASE_FACT, LEASED_FACT, LeaseOperations, Leases
 from metastore.engines.mvcc import KeySpace
 from metastore.engines.records import Records
+from metastore.engines.scalars import SCALARS_FACT, Scalars, decode_scalars
 from metastore.engines.sessions import REPLY_FACT, SESSION_FACT, Sessions
 from metastore.transport.schema import (
     Alarm,
@@ -36,38 +39,40 @@ from metastore.transport.schema import (
 )
 
 Fact: TypeAlias = tuple[bytes, bytes]
+_Table: TypeAlias = dict[int, Callable[[Operation], Result]]
 
-SCALARS_FACT = b"scalars"
 HASH_ELSEWHERE = "metastore: a hash is worked out by the node that is asked, alone in its request"
 NOT_A_READ = "only reads are answered without the log"
 
 _OK = int(Code.OK)
-_SESSION = int(Op.SESSION)
+_SESSION, _AS = int(Op.SESSION), int(Op.AS)
 _TIME_TO_LIVE = int(Op.LEASE_TIME_TO_LIVE)
-_SCALARS = (1, 0, 0, ())  # of an empty store
 
 
 class State:
     """Loads `facts` (in any order) over `records`; raises StorageDamaged if they make no state.
     One owner thread.
 
-    `keys`, `leases`, `sessions` and `alarms` may be read by whoever holds the state; only `apply`
-    changes them. `remaining_s` knows how long a lease has to live (seconds), for `read`."""
+    `keys`, `leases`, `sessions`, `alarms` and `auth` may be read by whoever holds the state; only
+    `apply` changes them. `remaining_s` knows how long a lease has to live (seconds), for `read`."""
 
     def __init__(self, records: Records, facts: Iterable[Fact] = ()) -> None:
         self.leases = Leases()
         self.sessions = Sessions()
+        self.auth = AuthTables()
         self.remaining_s: Callable[[int], int] | None = None
-        revision, compacted, size_bytes, alarms = self._load(facts)
-        self.alarms = Alarms(alarms)
+        scalars = self._load(facts)
+        self.alarms = Alarms(scalars.alarms)
         self.keys = KeySpace(
             records,
             self.leases,
-            revision=revision,
-            compacted_revision=compacted,
-            size_bytes=size_bytes,
+            revision=scalars.revision,
+            compacted_revision=scalars.compacted_revision,
+            size_bytes=scalars.size_bytes,
         )
         self._lease_operations = LeaseOperations(self.leases, self.keys)
+        self._auth_operations = AuthOperations(self.auth, self.keys)
+        self._guard = Guard(self.auth, self.leases.keys_of)
         self._changed: dict[bytes, bytes | None] | None = None
         self._scalars_told = self._scalars()
         # Where in the log we are: (index of the entry, place in it); two uses are never the same.
@@ -118,16 +123,18 @@ class State:
             return _invalid(str(error))
         if not is_read_only(operations):
             return _invalid(NOT_A_READ)
-        table = self._read_table
-        return encode_results([table[operation[0]](operation) for operation in operations])
+        return encode_results(self._run(self._read_table, operations))
 
     def _answer(self, request: bytes) -> bytes:
         try:
             operations = decode_request(request)
         except MalformedRequest as error:
             return _invalid(str(error))
-        if operations[0][0] == _SESSION:
+        first = operations[0][0]
+        if first == _SESSION:
             return self._answer_once(operations)
+        if first == _AS:
+            return encode_results(self._run(self._table, operations))
         table = self._table
         return encode_results([table[operation[0]](operation) for operation in operations])
 
@@ -136,14 +143,22 @@ class State:
         kept = self.sessions.begin(session, sequence, answered_below, self._next_place())
         if kept is not None:
             return kept
-        table = self._table
-        reply = encode_results([table[operation[0]](operation) for operation in operations[1:]])
+        reply = encode_results(self._run(self._table, operations[1:]))
         self.sessions.keep(session, sequence, reply)
         return reply
 
+    def _run(self, table: _Table, operations: Sequence[Operation]) -> list[Result]:
+        """In the name that a header says, if there is one: all of them, or none."""
+        if operations[0][0] == _AS:
+            header, *operations = operations
+            refusal = self._guard.refusal_or_none(header, operations)
+            if refusal is not None:
+                return [refusal] * len(operations)
+        return [table[operation[0]](operation) for operation in operations]
+
     # The operations that are not of the keys alone
 
-    def _operations(self) -> dict[int, Callable[[Operation], Result]]:
+    def _operations(self) -> _Table:
         keys, leases = self.keys, self._lease_operations
         return {
             int(Op.PUT): keys.put,
@@ -162,6 +177,7 @@ class State:
             int(Op.ALARMS): self._list_alarms,
             int(Op.SESSION_OPEN): self._open_session,
             int(Op.SESSION_CLOSE): self._close_session,
+            int(Op.AUTH): self._auth_operations.execute,
         }
 
     def _internal_operations(self) -> dict[int, Callable[[Operation], object]]:
@@ -214,6 +230,7 @@ class State:
     def all_facts(self) -> Iterator[Fact]:
         """Everything but the records, by ascending name. Nothing may be applied while it is
         used."""
+        yield from self.auth.facts()
         yield from self.leases.facts()
         yield from self.sessions.reply_facts()
         yield SCALARS_FACT, self._scalars()
@@ -227,7 +244,8 @@ class State:
     @collects_facts.setter
     def collects_facts(self, wanted: bool) -> None:
         self._changed = {} if wanted else None
-        self.leases.changed_facts = self.sessions.changed_facts = self._changed
+        for table in (self.leases, self.sessions, self.auth):
+            table.changed_facts = self._changed
         self._scalars_told = self._scalars()
 
     def take_changed_facts(self) -> dict[bytes, bytes | None]:
@@ -242,38 +260,30 @@ class State:
 
     def _scalars(self) -> bytes:
         keys, alarms = self.keys, self.alarms.as_tuple()
-        packed: bytes = msgpack.packb(
-            (keys.revision, keys.compacted_revision, keys.size_bytes, alarms)
-        )
-        return packed
+        scalars = Scalars(keys.revision, keys.compacted_revision, keys.size_bytes, alarms)
+        return scalars.encode()
 
-    def _load(self, facts: Iterable[Fact]) -> tuple[Any, ...]:
-        scalars: tuple[Any, ...] = _SCALARS
+    def _load(self, facts: Iterable[Fact]) -> Scalars:
+        scalars = Scalars()
         of_leases: list[Fact] = []
         of_sessions: list[Fact] = []
+        of_auth: list[Fact] = []
         for fact in facts:
             name, value = fact
             if name.startswith((LEASE_FACT, LEASED_FACT)):
                 of_leases.append(fact)
             elif name.startswith((SESSION_FACT, REPLY_FACT)):
                 of_sessions.append(fact)
+            elif name.startswith(AUTH_FACT):
+                of_auth.append(fact)
             elif name == SCALARS_FACT:
-                scalars = _decode_scalars(value)
+                scalars = decode_scalars(value)
             else:
                 raise StorageDamaged(f"unknown fact {name!r}: written by a later release?")
         self.leases.load(of_leases)
         self.sessions.load(of_sessions)
+        self.auth.load(of_auth)
         return scalars
-
-
-def _decode_scalars(value: bytes) -> tuple[Any, ...]:
-    try:
-        scalars = msgpack.unpackb(value, use_list=False)
-        if tuple(map(type, scalars)) == (int, int, int, tuple):
-            return tuple(scalars)
-    except Exception:
-        pass
-    raise StorageDamaged(f"{value!r} is not the fact {SCALARS_FACT!r}")
 
 
 def _refuse_hash(_: Operation) -> Result:

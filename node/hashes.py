@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metastore.engines.contract import Store
-from metastore.node.proposals import ONE_OPERATION, Waiter
+from metastore.node.proposals import Waiter, single_operation
 from metastore.transport import schema
+from metastore.transport.auth_ops import AuthAction, Need, auth
 
 HASHES_MAX = 4  # worked out at a time; each reads the whole store
 _HASH = int(schema.Op.HASH)
+_CHECK = auth(AuthAction.CHECK, int(Need.ADMIN), b"", b"")  # a hash tells of all keys
 
 # The revision asked for, and last_applied when the work began: equal ones have the same reply.
 Question = tuple[int, int]
@@ -31,8 +33,9 @@ class TooManyHashes(Exception):
 
 
 def is_hash(request: bytes) -> bool:
-    """Whether it is a HASH alone, in the encoding of schema.encode_request."""
-    return len(request) > 2 and request[0] == ONE_OPERATION and request[2] == _HASH
+    """Of one that may be a read: whether it is a HASH alone, whoever's, in the encoding of
+    schema.encode_request."""
+    return single_operation(request) == _HASH
 
 
 class Hashing:
@@ -43,17 +46,23 @@ class Hashing:
         self._report = report
         self._waiters: dict[Question, list[Waiter]] = {}  # of what is being worked out
 
-    def start(self, waiter: Waiter, request: bytes) -> None:
-        """Raises schema.MalformedRequest, TooManyHashes."""
-        ((_, revision),) = schema.decode_request(request)
+    def start(self, waiter: Waiter, request: bytes) -> bytes | None:
+        """The reply at once if the user that asks may not. Raises schema.MalformedRequest,
+        TooManyHashes."""
+        *header, (_, revision) = schema.decode_request(request)
+        if header:
+            reply = self._store.read(schema.encode_request((*header, _CHECK)))
+            if schema.decode_results(reply)[0][0] != schema.Code.OK:
+                return reply
         question = (revision, self._store.last_applied)
         if (waiters := self._waiters.get(question)) is not None:
             waiters.append(waiter)
-            return
+            return None
         if len(self._waiters) >= HASHES_MAX:
             raise TooManyHashes(f"{HASHES_MAX} hashes are being worked out; try again later")
         self._store.hash_at(revision, lambda reply: self._report(Hashed(question, reply)))
         self._waiters[question] = [waiter]
+        return None
 
     def on_done(self, question: Question) -> Sequence[Waiter]:
         """Who gets the reply."""

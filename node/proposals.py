@@ -12,7 +12,7 @@ from metastore.transport.schema import Op, encode_request
 
 # One entry's data: small enough that an append of one entry stays well below a peer message.
 ENTRY_BYTES_MAX = 1 << 20
-ONE_OPERATION = 0x91  # how msgpack begins an array of one
+_ONE, _TWO = 0x91, 0x92  # how msgpack begins an array of so many
 # Ints, which are found faster than members of an enum.
 _PLAIN_READS = frozenset(
     map(
@@ -27,9 +27,16 @@ _PLAIN_READS = frozenset(
         ),
     )
 )
-# A transaction reads if all of its operations do; what is about the members is not for the log as
-# it is, and so has to be told from the writes here.
-_MAYBE_READS = _PLAIN_READS | {int(Op.TXN)} | MEMBER_OPERATIONS
+# A transaction reads if all of its operations do, and so do some of the actions on users; what is
+# about the members is not for the log as it is, and so has to be told from the writes here.
+_MAYBE_READS = _PLAIN_READS | {int(Op.TXN), int(Op.AUTH), int(Op.AS)} | MEMBER_OPERATIONS
+_AS = int(Op.AS)
+# How the header of a user is written, [AS, user, auth_revision]: by the first byte of each of the
+# latter two, how many bytes it takes. Other spellings are not looked through.
+_HEADER = bytes((0x93, _AS))
+_REVISION_BYTES = {**dict.fromkeys(range(0x80), 1), 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+_SHORT_NAMES = range(0xA0, 0xC0)
+_NAME_8 = 0xD9
 
 _MEMBER_LIST = encode_request([members()])
 
@@ -61,24 +68,59 @@ def split_by_size(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
 
 
 def may_be_read(request: bytes) -> bool:
-    """Looks at the first operation's code only: False means surely not read-only. It spares the
-    leader the decoding of every write; a request that starts with a read is decoded in full
-    afterwards, unless it is nothing else."""
+    """Looks at the first operation's code only, after a user's header: False means surely not
+    read-only. It spares the leader the decoding of every write; a request that starts with a read
+    is decoded in full afterwards, unless it is nothing else."""
     if not request:
         return False
     first = request[0]
     at = 1 if 0x90 <= first <= 0x9F else 3 if first == 0xDC else 5 if first == 0xDD else 0
-    return at > 0 and len(request) > at + 1 and request[at + 1] in _MAYBE_READS
+    if not at or len(request) <= at + 1:
+        return False
+    code = request[at + 1]
+    if code == _AS:
+        code = _code_after_header(request, at)
+    return code in _MAYBE_READS
 
 
-def is_one_plain_read(request: bytes) -> bool:
-    """Of one that may be a read: whether the code that was seen is all there is to see."""
-    return request[0] == ONE_OPERATION and request[2] in _PLAIN_READS
+def single_operation(request: bytes) -> int:
+    """Of one that may be a read: the code of its only operation, whether a user's header stands
+    before it or not; 0 if there are more."""
+    if request[0] == _ONE:
+        return request[2]
+    if request[0] == _TWO and request[2] == _AS:
+        code = _code_after_header(request, 1)
+        return code if code != _AS else 0
+    return 0
+
+
+def _code_after_header(request: bytes, at: int) -> int:
+    """The code of the operation behind the user's header at `at`; that of the header itself if it
+    is not spelled as it usually is, or nothing is behind it."""
+    if request[at : at + 2] != _HEADER or len(request) < at + 4:
+        return _AS
+    at += 2
+    name = request[at]
+    if name in _SHORT_NAMES:
+        at += 1 + name - _SHORT_NAMES.start
+    elif name == _NAME_8:
+        at += 2 + request[at + 1]
+    else:
+        return _AS
+    if at >= len(request):
+        return _AS
+    at += _REVISION_BYTES.get(request[at], len(request))
+    return request[at + 1] if at + 1 < len(request) else _AS
+
+
+def is_plain_read(code: int) -> bool:
+    """Of what single_operation gave: whether that is all there is to see."""
+    return code in _PLAIN_READS
 
 
 def is_about_members(request: bytes) -> bool:
     """Of one that may be a read: whether it is for the keeper of the members."""
-    return request[0] == ONE_OPERATION and request[2] in MEMBER_OPERATIONS
+    return request[0] == _ONE and request[2] in MEMBER_OPERATIONS
 
 
 def is_member_list(request: bytes) -> bool:

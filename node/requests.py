@@ -17,8 +17,9 @@ from metastore.node.proposals import (
     Request,
     is_about_members,
     is_member_list,
-    is_one_plain_read,
+    is_plain_read,
     may_be_read,
+    single_operation,
     split_by_size,
 )
 from metastore.node.raft.errors import ProposalDropped
@@ -95,7 +96,7 @@ class Desk:
             if not is_member_list(request.data):
                 self._change_members(request)
                 return
-        elif not is_one_plain_read(request.data):
+        elif not is_plain_read(single_operation(request.data)):
             try:
                 operations = schema.decode_request(request.data)
             except schema.MalformedRequest as error:
@@ -182,11 +183,14 @@ class Desk:
 
     def _start_hash(self, request: Request) -> None:
         try:
-            self._hashing.start(request.waiter, request.data)
+            refused = self._hashing.start(request.waiter, request.data)
         except schema.MalformedRequest as error:
             self._answers.refuse([request.waiter], ErrorCode.INVALID, str(error))
         except TooManyHashes as error:
             self._answers.refuse([request.waiter], ErrorCode.UNAVAILABLE, str(error))
+        else:
+            if refused is not None:
+                self._answers.answer([request.waiter], [refused])
 
     def on_hashed(self, hashed: Hashed) -> None:
         waiters = self._hashing.on_done(hashed.question)

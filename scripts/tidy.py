@@ -42,7 +42,10 @@ RAFT_MAY_IMPORT = {
 MAY_IMPORT = {
     "node/raft": ("metastore.node.raft",),
     "node": ("metastore.node", "metastore.engines", "metastore.transport"),
-    "engines": ("metastore.engines", "metastore.transport.schema"),
+    "engines": (
+        "metastore.engines",
+        *("metastore.transport.schema", "metastore.transport.auth_ops"),
+    ),
     "transport": ("metastore.transport",),
     "client": ("metastore.client", "metastore.transport"),
     "api": ("metastore.api", "metastore.client", "metastore.transport"),

@@ -19,6 +19,7 @@ Operations are arrays, first element the code; what must be in them is in shapes
     [HASH, revision]  [ALARMS]
     [SESSION, session, sequence, answered_below]               header: first of a request or absent
     [SESSION_OPEN, session]  [SESSION_CLOSE, session]
+    [AS, ...]  [AUTH, action, ...]                             users and roles: auth_ops.py
 
 Results are arrays, first element the status (OK or an error code):
 
@@ -35,9 +36,9 @@ Results are arrays, first element the status (OK or an error code):
     LEASE_REVOKE, COMPACT, SESSION_OPEN and _CLOSE  [OK, revision]
     error               [code, message]
 
-A SESSION header has no result of its own. kv = [key, value, create_revision, mod_revision, version,
-lease]. Keys and values are bytes. `range_end` is etcd's: b"" one key, b"\\0" all keys from `key`
-on, else the half-open end.
+A header (SESSION, AS) has no result of its own. kv = [key, value, create_revision, mod_revision,
+version, lease]. Keys and values are bytes. `range_end` is etcd's: b"" one key, b"\\0" all keys from
+`key` on, else the half-open end.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ from typing import Any, TypeAlias
 import msgpack
 
 from metastore.transport import shapes
+from metastore.transport.read_only import is_read_only as is_read_only
 from metastore.transport.shapes import OPERATIONS_MAX as OPERATIONS_MAX
 from metastore.transport.shapes import MalformedRequest as MalformedRequest
 
@@ -74,6 +76,8 @@ class Op(IntEnum):
     SESSION_OPEN = shapes.SESSION_OPEN
     SESSION_CLOSE = shapes.SESSION_CLOSE
     ALARMS = shapes.ALARMS
+    AS = shapes.AS  # this one and the next: auth_ops.py
+    AUTH = shapes.AUTH
     # Proposed by the leader itself, see encode_internal:
     LEASE_EXPIRE = shapes.LEASE_EXPIRE  # [LEASE_EXPIRE, lease, renewals seen by the leader]
     LEASE_CHECKPOINT = shapes.LEASE_CHECKPOINT  # [LEASE_CHECKPOINT, lease, renewals, remaining_s]
@@ -131,6 +135,7 @@ class Code(IntEnum):
     OK = 0
     INVALID_ARGUMENT = 3
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     OUT_OF_RANGE = 11
@@ -240,26 +245,6 @@ def _unpack_operations(data: bytes) -> tuple[Any, ...]:
     if type(operations) is not tuple or not operations:
         raise MalformedRequest("a request is a non-empty array of operations")
     return operations
-
-
-_READS = frozenset(
-    (
-        shapes.RANGE,
-        shapes.FILTERED_RANGE,
-        shapes.LEASE_TIME_TO_LIVE,
-        shapes.LEASES,
-        shapes.HASH,
-        shapes.ALARMS,
-    )
-)
-
-
-def is_read_only(operations: Sequence[Operation]) -> bool:
-    return all(
-        operation[0] in _READS
-        or (operation[0] == shapes.TXN and all(map(is_read_only, operation[2:])))
-        for operation in operations
-    )
 
 
 def encode_results(results: Sequence[Result]) -> bytes:

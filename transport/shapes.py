@@ -8,12 +8,18 @@ MalformedRequest.
 from collections.abc import Sequence
 from typing import Any
 
+from metastore.transport import auth_ops
+from metastore.transport.auth_shapes import check_auth, check_name
+from metastore.transport.fields import MalformedRequest as MalformedRequest
+from metastore.transport.fields import check_fields
+
 OPERATIONS_MAX = 4096  # of one request
 NESTING_MAX = 16  # transactions inside transactions
 
 PUT, DELETE_RANGE, RANGE, FILTERED_RANGE, TXN = 1, 2, 3, 4, 5
 COMPACT, LEASE_GRANT, LEASE_REVOKE, LEASE_KEEP_ALIVE, LEASE_TIME_TO_LIVE = 6, 7, 8, 9, 10
 LEASES, HASH, SESSION, SESSION_OPEN, SESSION_CLOSE, ALARMS = 11, 12, 13, 14, 15, 16
+AS, AUTH = auth_ops.AS, auth_ops.AUTH  # the shapes of AUTH are in auth_shapes.py
 LEASE_EXPIRE, LEASE_CHECKPOINT, ALARM = 32, 33, 34
 
 SHAPES: dict[int, tuple[type, ...]] = {
@@ -33,6 +39,7 @@ SHAPES: dict[int, tuple[type, ...]] = {
     SESSION_OPEN: (int, int),
     SESSION_CLOSE: (int, int),
     ALARMS: (int,),
+    AS: (int, str, int),
 }
 # Of the leader's own entries only (schema.encode_internal); no client can send them.
 INTERNAL_SHAPES: dict[int, tuple[type, ...]] = {
@@ -43,13 +50,10 @@ INTERNAL_SHAPES: dict[int, tuple[type, ...]] = {
 }
 _SIMPLE_SHAPES = {code: SHAPES[code] for code in (PUT, DELETE_RANGE, RANGE)}
 _IN_TXN = (PUT, DELETE_RANGE, RANGE, FILTERED_RANGE, TXN)
+_HEADERS = (SESSION, AS)
 _COMPARE = (int, int, bytes, bytes)  # and the operand
 _RESULT_MAX, _TARGET_MAX, _VALUE_TARGET = 3, 4, 3
 _ORDER_MAX, _SORT_TARGET_MAX = 2, 4
-
-
-class MalformedRequest(ValueError):
-    """Bytes that are no request; the sentence says what is wrong."""
 
 
 def check_operations(operations: Sequence[Any]) -> None:
@@ -58,10 +62,29 @@ def check_operations(operations: Sequence[Any]) -> None:
         raise MalformedRequest(f"{len(operations)} operations, at most {OPERATIONS_MAX}")
     for position, operation in enumerate(operations):
         # The usual case in one comparison; everything else may take its time.
-        if not _is_simple(operation):
-            check_operation(operation)
-        if operation[0] == SESSION and (position or len(operations) == 1):
-            raise MalformedRequest("a session's header comes first, with operations after it")
+        if _is_simple(operation):
+            continue
+        check_operation(operation)
+        if operation[0] in _HEADERS:
+            _check_header(operations, position)
+        elif operation[0] == AUTH:
+            _check_whose(operations[: min(position, len(_HEADERS))], operation)
+
+
+def _check_header(operations: Sequence[Any], position: int) -> None:
+    """Of the one at `position`; those before it are checked."""
+    is_last = position == len(operations) - 1
+    if operations[position][0] == SESSION and (position or is_last):
+        raise MalformedRequest("a session's header comes first, with operations after it")
+    if any(before[0] != SESSION for before in operations[:position]) or is_last:
+        raise MalformedRequest("a user's header comes right before operations, once")
+
+
+def _check_whose(headers: Sequence[Any], operation: Sequence[Any]) -> None:
+    """What passwords and tokens are checked with is for the gateway alone, whoever asks it."""
+    is_secret = operation[1] == auth_ops.AuthAction.CREDENTIALS
+    if is_secret and any(header[0] == AS for header in headers):
+        raise MalformedRequest("credentials are not told in a user's name")
 
 
 def _is_simple(operation: Any) -> bool:
@@ -73,31 +96,24 @@ def _is_simple(operation: Any) -> bool:
 def check_operation(operation: Any, depth: int = 0, shapes: Any = SHAPES) -> None:
     if type(operation) is not tuple or not operation or type(operation[0]) is not int:
         raise MalformedRequest("an operation is an array that starts with its code")
+    if operation[0] == AUTH and shapes is SHAPES:
+        check_auth(operation)
+        return
     shape = shapes.get(operation[0])
     if shape is None:
         raise MalformedRequest(f"unknown operation {operation[0]}")
-    _check_fields(operation, shape, f"operation {operation[0]}")
+    check_fields(operation, shape, f"operation {operation[0]}")
     if operation[0] == TXN:
         _check_txn(operation, depth)
     elif operation[0] == FILTERED_RANGE:
         _check_sorting(operation[6], operation[7])
+    elif operation[0] == AS:
+        check_name(operation[1])
 
 
 def _check_sorting(order: int, target: int) -> None:
     if not 0 <= order <= _ORDER_MAX or not 0 <= target <= _SORT_TARGET_MAX:
         raise MalformedRequest("unknown sort order or sort target")
-
-
-def _check_fields(fields: Sequence[Any], shape: Sequence[type], what: str) -> None:
-    if len(fields) != len(shape):
-        raise MalformedRequest(f"{what} takes {len(shape) - 1} fields")
-    for value, expected in zip(fields, shape, strict=True):
-        # `type`, not isinstance: a bool is no number here.
-        if type(value) is not expected:
-            found = type(value).__name__
-            raise MalformedRequest(f"{what}: {found} where {expected.__name__} belongs")
-        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-            raise MalformedRequest(f"{what}: {value} does not fit 64 bits")
 
 
 def _check_txn(operation: Sequence[Any], depth: int) -> None:
@@ -115,7 +131,7 @@ def _check_txn(operation: Sequence[Any], depth: int) -> None:
 def _check_compare(compare: Any) -> None:
     if type(compare) is not tuple or len(compare) != len(_COMPARE) + 1:
         raise MalformedRequest("a comparison is [result, target, key, range end, operand]")
-    _check_fields(compare[:-1], _COMPARE, "a comparison")
+    check_fields(compare[:-1], _COMPARE, "a comparison")
     if not 0 <= compare[0] <= _RESULT_MAX or not 0 <= compare[1] <= _TARGET_MAX:
         raise MalformedRequest("unknown comparison or target")
-    _check_fields(compare[-1:], (bytes if compare[1] == _VALUE_TARGET else int,), "a comparison")
+    check_fields(compare[-1:], (bytes if compare[1] == _VALUE_TARGET else int,), "a comparison")

@@ -11,6 +11,7 @@ from metastore.engines.memory.records import MemoryRecords
 from metastore.engines.records import KEY, MOD, KeyValue
 from metastore.engines.state import State
 from metastore.transport import schema
+from metastore.transport.auth_ops import SECRET_BYTES, AuthAction, as_user, auth
 from metastore.transport.schema import Op, Operation
 
 TERM = 3
@@ -91,6 +92,10 @@ def random_entries(seed: int, count: int) -> Iterator[tuple[int, bytes]]:
 
 def _request(chance: random.Random) -> bytes:
     operations = [_operation(chance) for _ in range(chance.randint(1, 3))]
+    if chance.random() < 0.2:
+        operations.insert(
+            0, as_user(chance.choice(("", "root", "u1", "u2")), chance.randint(1, 90))
+        )
     if chance.random() < 0.4:
         sequence = chance.randint(1, 30)
         answered_below = sequence - chance.randint(0, 20)
@@ -113,6 +118,8 @@ def _internal(chance: random.Random) -> Operation:
 def _operation(chance: random.Random) -> Operation:
     lease = chance.randint(0, 6)
     drawn = chance.random()
+    if drawn < 0.15:
+        return _of_auth(chance)
     if drawn < 0.6:
         return _of_keys(chance, lease if chance.random() < 0.5 else 0)
     return chance.choice(
@@ -129,6 +136,32 @@ def _operation(chance: random.Random) -> Operation:
             (Op.SESSION_OPEN, chance.randint(1, 5)),
             (Op.SESSION_CLOSE, chance.randint(1, 5)),
             (Op.COMPACT, chance.randint(1, 60), chance.random() < 0.5),
+        )
+    )
+
+
+def _of_auth(chance: random.Random) -> Operation:
+    user, role = chance.choice(("root", "u1", "u2")), chance.choice(("root", "r1", "r2"))
+    key = b"%02d" % chance.randint(0, 20)
+    return auth(
+        *chance.choice(
+            (
+                (AuthAction.USER_ADD, user, chance.randbytes(2)),
+                (AuthAction.ROLE_ADD, role),
+                (AuthAction.USER_GRANT, user, role),
+                (AuthAction.USER_GRANT, "root", "root"),
+                (AuthAction.ROLE_GRANT, role, chance.randint(0, 2), key, b"30"),
+                (AuthAction.ROLE_REVOKE, role, key, b"30"),
+                (AuthAction.USER_REVOKE, user, role),
+                (AuthAction.USER_DELETE, user),
+                (AuthAction.ROLE_DELETE, role),
+                (AuthAction.USER_CHANGE_PASSWORD, user, chance.randbytes(2)),
+                (AuthAction.ENABLE, chance.randbytes(SECRET_BYTES)),
+                (AuthAction.ENABLE, chance.randbytes(SECRET_BYTES)),
+                (AuthAction.DISABLE,),
+                (AuthAction.CREDENTIALS, user),
+                (AuthAction.ROLE_GET, role),
+            )
         )
     )
 

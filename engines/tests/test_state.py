@@ -14,6 +14,7 @@ from metastore.engines import sessions
 from metastore.engines import state as state_module
 from metastore.engines.contract import StorageDamaged
 from metastore.engines.memory.records import MemoryRecords
+from metastore.engines.scalars import SCALARS_FACT
 from metastore.engines.state import State
 from metastore.transport import schema
 from metastore.transport.schema import Code, Op
@@ -24,7 +25,7 @@ ENTRIES = 300
 
 def everything(state: State) -> tuple[object, ...]:
     """All that replicas share: not the size, which compaction lowers whenever it gets to it."""
-    facts = [fact for fact in state.all_facts() if fact[0] != state_module.SCALARS_FACT]
+    facts = [fact for fact in state.all_facts() if fact[0] != SCALARS_FACT]
     keys = state.keys
     scalars = (keys.revision, keys.compacted_revision, state.alarms.as_tuple())
     return facts, scalars, visible_versions(state)
@@ -78,7 +79,7 @@ def test_facts_come_by_name(seed: int) -> None:
         names = [name for name, _ in machine.state.all_facts()]
         assert names == sorted(set(names))
         kinds |= {name.split(b"/")[0] for name in names}
-    assert kinds == {b"lease", b"leased", b"reply", b"scalars", b"session"}
+    assert kinds == {b"auth", b"lease", b"leased", b"reply", b"scalars", b"session"}
 
 
 def test_processes_with_other_hash_orders_agree() -> None:
@@ -221,7 +222,7 @@ def test_a_change_of_size_outside_of_the_log_is_a_changed_fact() -> None:
     machine.run((Op.COMPACT, 4, False))
     machine.state.collects_facts = True
     assert not machine.state.keys.compact_step(100)
-    assert list(machine.state.take_changed_facts()) == [state_module.SCALARS_FACT]
+    assert list(machine.state.take_changed_facts()) == [SCALARS_FACT]
 
 
 @pytest.mark.parametrize(

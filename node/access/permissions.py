@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+from metastore.transport.auth_ops import AuthAction
 from metastore.transport.envelope import ClientFrame, Hello, Request
 from metastore.transport.member_ops import MEMBERS, decode_member_request
 from metastore.transport.schema import (
@@ -71,7 +72,7 @@ _ROLES: dict[int, AccessRole] = {
             int,
             (
                 *(Op.RANGE, Op.FILTERED_RANGE, Op.LEASE_TIME_TO_LIVE, Op.LEASES, Op.HASH),
-                *(Op.ALARMS, Op.SESSION, Op.SESSION_OPEN, Op.SESSION_CLOSE, MEMBERS),
+                *(Op.ALARMS, Op.SESSION, Op.SESSION_OPEN, Op.SESSION_CLOSE, MEMBERS, Op.AS),
             ),
         ),
         AccessRole.READ,
@@ -87,20 +88,25 @@ _ROLES: dict[int, AccessRole] = {
         AccessRole.WRITE,
     ),
 }
+# Of the actions on users and roles, those that do not take the role admin. They tell whether there
+# are users at all, and what one may do whose name the client must know.
+_ACTIONS_TO_READ = frozenset(map(int, (AuthAction.STATUS, AuthAction.CHECK)))
 # Of those: what touches no key. A new lease has none, and one that lives on changes none. ALARMS
-# tells that there is an alarm, MEMBERS what a greeting tells anyway.
+# tells that there is an alarm, MEMBERS what a greeting tells anyway. AS is a header; what follows
+# it is judged as if it were not there: a name can only forbid more, in the state machine.
 _KEYLESS = frozenset(
     map(
         int,
         (
             *(Op.LEASE_GRANT, Op.LEASE_KEEP_ALIVE, Op.SESSION, Op.SESSION_OPEN, Op.SESSION_CLOSE),
-            *(Op.ALARMS, MEMBERS),
+            *(Op.ALARMS, MEMBERS, Op.AS, Op.AUTH),
         ),
     )
 )
 _RANGES = frozenset(map(int, (Op.DELETE_RANGE, Op.RANGE, Op.FILTERED_RANGE)))
 _PUT, _TXN, _LEASES, _HASH = int(Op.PUT), int(Op.TXN), int(Op.LEASES), int(Op.HASH)
 _REVOKE, _TIME_TO_LIVE = int(Op.LEASE_REVOKE), int(Op.LEASE_TIME_TO_LIVE)
+_AUTH = int(Op.AUTH)
 
 
 def why_not(grants: Grants, frame: ClientFrame, keys_of_lease: KeysOfLease) -> Denial | None:
@@ -149,6 +155,8 @@ def _why_not_request(
 
 def _why_not_role(grants: Grants, operation: Operation) -> Denial | None:
     needed = _ROLES.get(operation[0], AccessRole.ADMIN)
+    if operation[0] == _AUTH and operation[1] in _ACTIONS_TO_READ:
+        needed = AccessRole.READ
     if needed is AccessRole.ADMIN:
         return _admins_only(grants)
     if needed is AccessRole.READ or grants.role is AccessRole.WRITE:

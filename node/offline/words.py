@@ -9,6 +9,7 @@ from typing import Any
 from metastore.engines.contract import LogRecord
 from metastore.node.members.records import RecordDamaged, decode_edits
 from metastore.node.raft.model import ChangeType, ConfigurationChange, EntryType
+from metastore.transport.auth_ops import AuthAction, Need, Permission
 from metastore.transport.schema import (
     Alarm,
     CompareResult,
@@ -153,6 +154,20 @@ def _alarm(alarm: int, is_on: bool) -> str:
     return f"{'raise' if is_on else 'clear'} the alarm {name}"
 
 
+def _auth(action: int, *fields: Any) -> str:
+    """Without passwords and secrets."""
+    words = AuthAction(action).name.lower().replace("_", " ")
+    names = [repr(field) for field in fields if isinstance(field, str)]
+    if action in (AuthAction.ROLE_GRANT, AuthAction.ROLE_REVOKE):
+        names.append(keys_shown(*fields[-2:]))
+    if action == AuthAction.ROLE_GRANT:
+        names.append(Permission(fields[1]).name.lower())
+    if action == AuthAction.CHECK:
+        need, *span = fields
+        names = [Need(need).name.lower(), keys_shown(*span)]
+    return f"auth: {' '.join([words, *names])}"
+
+
 _WORDS: dict[int, Callable[..., str]] = {
     Op.PUT: _put,
     Op.DELETE_RANGE: _delete,
@@ -170,6 +185,8 @@ _WORDS: dict[int, Callable[..., str]] = {
     Op.SESSION_OPEN: lambda session: f"open session {session:x}",
     Op.SESSION_CLOSE: lambda session: f"close session {session:x}",
     Op.ALARMS: lambda: "list alarms",
+    Op.AS: lambda user, revision: f"as user {user!r} of auth revision {revision}",
+    Op.AUTH: _auth,
     Op.LEASE_EXPIRE: lambda lease, renewals: (
         f"let lease {lease:x} expire (renewed {renewals} times)"
     ),

@@ -27,8 +27,8 @@ from metastore.engines.contract import LogRecord, RecoveredLog, StorageDamaged, 
 from metastore.engines.files import Files
 from metastore.engines.leases import LEASE_FACT
 from metastore.engines.memory.wal import WriteAheadLog
+from metastore.engines.scalars import SCALARS_FACT
 from metastore.engines.snapshot_format import SnapshotReader, write_snapshot
-from metastore.engines.state import SCALARS_FACT
 from metastore.node.identity import DataDirectoryForeign, open_data_directory, read_identity
 from metastore.node.offline.restore import (
     BUMP_REVISION,

@@ -12,8 +12,9 @@ from fuzzing.targets import Target, each, of_one
 from metastore.engines.contract import LogRecord
 from metastore.engines.memory.loading import empty_state
 from metastore.node.access.permissions import AccessRole, Grants, why_not
-from metastore.transport import backup_frames, envelope, member_ops, schema, status, zap
+from metastore.transport import auth_ops, backup_frames, envelope, member_ops, schema, status, zap
 from metastore.transport import watch_frames as watches
+from metastore.transport.auth_ops import AuthAction, auth
 from metastore.transport.errors import Malformed
 from metastore.transport.framing import decode_array
 from metastore.transport.limits import ANSWER_FRAME_BYTES_MAX
@@ -23,6 +24,23 @@ KV = (b"a", b"value", 3, 4, 2, 0)
 _MEMBER = (2, "tcp://127.0.0.1:12001", "tcp://127.0.0.1:12002")
 _PLACES = ("tcp://a:1", "tcp://a:2", "tcp://a:3", "tcp://a:4")
 
+_ROOT = (auth_ops.as_user("root", 99),)
+AUTH_OPERATIONS: tuple[tuple[schema.Operation, ...], ...] = (
+    (
+        auth(AuthAction.USER_ADD, "root", b"hash"),
+        auth(AuthAction.USER_GRANT, "root", "root"),
+        auth(AuthAction.ROLE_ADD, "r"),
+        auth(AuthAction.ROLE_GRANT, "r", 2, b"a", b"c"),
+        auth(AuthAction.ENABLE, b"s" * auth_ops.SECRET_BYTES),
+    ),
+    (*_ROOT, auth(AuthAction.USER_LIST), auth(AuthAction.ROLE_GET, "r"), schema.range_(b"a")),
+    (*_ROOT, auth(AuthAction.ROLE_REVOKE, "r", b"a", b"c"), auth(AuthAction.DISABLE)),
+    (*_ROOT, auth(AuthAction.CHECK, 1, b"a", b"\0")),
+    (*_ROOT, (schema.Op.HASH, 0)),
+    ((schema.Op.SESSION, 5, 2, 1), auth_ops.as_user("", 1), schema.put(b"s", b"1", lease=7)),
+    (auth(AuthAction.CREDENTIALS, "root"), auth(AuthAction.STATUS)),
+    (auth(AuthAction.USER_CHANGE_PASSWORD, "root", b""), auth(AuthAction.USER_DELETE, "root")),
+)
 OPERATIONS: tuple[tuple[schema.Operation, ...], ...] = (
     (schema.put(b"a", b"1"),),
     (schema.put(b"a", b"1", lease=7, prev_kv=True), schema.range_(b"", b"\0")),
@@ -41,6 +59,7 @@ OPERATIONS: tuple[tuple[schema.Operation, ...], ...] = (
     ((schema.Op.SESSION_OPEN, 5),),
     ((schema.Op.SESSION, 5, 1, 1), schema.put(b"s", b"1")),
     ((schema.Op.SESSION_CLOSE, 5),),
+    *AUTH_OPERATIONS,
 )
 REQUESTS = tuple(map(schema.encode_request, OPERATIONS))
 _INTERNAL = (

@@ -34,6 +34,7 @@ REQUEST = [
     filtered_range(range_(b"a", b"b"), sort_order=2, sort_target=4, min_mod_revision=3),
     txn([compare(3, 1, b"k", b"v")], [put(b"k", b"w")], [txn([], [range_(b"k")])]),
 ]
+HEADERS = [(13, 5, 1, 1), (17, "user", 3)]
 
 
 def range_with(key: bytes) -> list[object]:
@@ -46,7 +47,8 @@ def nested(depth: int) -> Operation:
 
 
 def test_a_request_reads_back_as_it_was_made() -> None:
-    assert list(decode_request(encode_request(REQUEST))) == REQUEST
+    for request in (REQUEST, [*HEADERS, *REQUEST], [HEADERS[1], REQUEST[0]]):
+        assert list(decode_request(encode_request(request))) == request
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,17 @@ def test_a_request_reads_back_as_it_was_made() -> None:
         ([[32, 5, 1]], "unknown operation 32"),
         ([put(b"k", b"v"), [13, 1, 1, 1]], "header comes first"),
         ([[13, 1, 1, 1]], "operations after it"),
+        ([put(b"k", b"v"), [17, "u", 1], put(b"k", b"v")], "user's header comes right before"),
+        ([[17, "u", 1]], "user's header comes right before"),
+        ([[13, 1, 1, 1], [17, "u", 1]], "user's header comes right before"),
+        ([[17, "u", 1], [17, "u", 1], put(b"k", b"v")], "user's header comes right before"),
+        ([[13, 1, 1, 1], *[[17, "u", 1]] * 2, put(b"k", b"v")], "user's header comes right before"),
+        ([[17, "u", 1], [13, 1, 1, 1], put(b"k", b"v")], "session's header comes first"),
+        ([[17, b"u", 1], put(b"k", b"v")], "bytes where str belongs"),
+        ([[17, "u", 1 << 63], put(b"k", b"v")], "does not fit 64 bits"),
+        ([[17, "u" * 1025, 1], put(b"k", b"v")], "a name of 1025 characters"),
+        ([txn([], [[17, "u", 1]])], "operation 17 cannot be part"),
+        ([txn([], [[18, 3]])], "operation 18 cannot be part"),
         ([[*range_with(b"k"), 3, 0, 0, 0, 0, 0]], "unknown sort order"),
         ([[*range_with(b"k"), 0, 5, 0, 0, 0, 0]], "unknown sort order"),
         ([txn([[0, 0, b"k", b""]])], "a comparison is"),
@@ -123,6 +136,11 @@ def test_a_transaction_reads_only_if_both_branches_do() -> None:
     assert is_read_only([read, txn([], [read], [txn([], [read])])])
     assert not is_read_only([txn([], [read], [write])])
     assert not is_read_only([txn([], [txn([], [], [write])])])
+
+
+def test_a_request_in_a_name_reads_if_the_rest_of_it_does() -> None:
+    assert is_read_only([(17, "u", 1), range_(b"k")])
+    assert not is_read_only([(17, "u", 1), put(b"k", b"v")])
 
 
 def test_only_a_leader_can_make_an_internal_entry() -> None:

@@ -9,6 +9,7 @@ from metastore.node.access.permissions import (
     why_not,
 )
 from metastore.transport import member_ops, schema
+from metastore.transport.auth_ops import AuthAction, as_user, auth
 from metastore.transport.backup_frames import BackupRequest, Fetch
 from metastore.transport.envelope import ClientFrame, Hello, Request
 from metastore.transport.schema import Op, Operation
@@ -36,6 +37,8 @@ READS: dict[str, Operation] = {
     "open a session": (int(Op.SESSION_OPEN), 7),
     "close a session": (int(Op.SESSION_CLOSE), 7),
     "members": member_ops.members(),
+    "status of auth": auth(AuthAction.STATUS),
+    "check of a user": auth(AuthAction.CHECK, 1, b"other", b""),
 }
 WRITES: dict[str, Operation] = {
     "put": schema.put(b"app/k", b""),
@@ -53,6 +56,9 @@ FOR_ADMINS: dict[str, Operation] = {
     "compact": (int(Op.COMPACT), 1, False),
     "change the members": member_ops.member_change([(member_ops.ChangeKind.REMOVE, 3)]),
     "move the leadership": member_ops.move_leader(2),
+    "list users": auth(AuthAction.USER_LIST),
+    "add a user": auth(AuthAction.USER_ADD, "u", b""),
+    "what passwords are checked with": auth(AuthAction.CREDENTIALS, "u"),
 }
 
 
@@ -111,7 +117,8 @@ def test_every_operation_that_there_is_was_thought_of() -> None:
     named = {operation[0] for operation in (*READS.values(), *WRITES.values())}
     named |= {operation[0] for operation in FOR_ADMINS.values()}
     internal = {Op.LEASE_EXPIRE, Op.LEASE_CHECKPOINT, Op.ALARM}
-    assert named == (set(Op) - internal - {Op.SESSION}) | member_ops.MEMBER_OPERATIONS
+    headers = {Op.SESSION, Op.AS}
+    assert named == (set(Op) - internal - headers) | member_ops.MEMBER_OPERATIONS
 
 
 def test_who_may_connect_may_greet_and_steer_its_watches() -> None:
@@ -125,6 +132,16 @@ def test_the_worst_operation_of_a_request_counts() -> None:
     for bad in ("put", "compact"):
         operations = [header, READS["range"], (WRITES | FOR_ADMINS)[bad]]
         assert verdict(READER, request(*operations))[0] == "role"
+
+
+@pytest.mark.parametrize("name", [*READS, *WRITES, *FOR_ADMINS])
+def test_a_users_name_makes_no_difference(name: str) -> None:
+    operation = (READS | WRITES | FOR_ADMINS)[name]
+    if operation[0] in member_ops.MEMBER_OPERATIONS or operation[:2] == (Op.AUTH, 17):
+        return  # the one has no header, the other is refused with one
+    for who in (READER, WRITER, APP_READER, APP_WRITER):
+        named = request(as_user("root", 9), operation)
+        assert verdict(who, named) == verdict(who, operation)
 
 
 def test_no_spelling_of_an_operation_hides_it() -> None:
