@@ -88,16 +88,23 @@ def to_range(request: Any) -> Operation:
     if not key:
         raise _refusal(KEY_NOT_PROVIDED)
     flags = request.keys_only << 3 | request.count_only << 4
+    plain = (_RANGE, key, request.range_end, request.limit, request.revision, flags)
+    if not (
+        request.sort_order
+        or request.sort_target
+        or request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    ):
+        return plain
     order, target = request.sort_order, request.sort_target
+    if not 0 <= order <= _ORDER_MAX or not 0 <= target <= _TARGET_MAX:
+        raise _refusal(INVALID_SORT_OPTION)
     bounds = (
         *(request.min_mod_revision, request.max_mod_revision),
         *(request.min_create_revision, request.max_create_revision),
     )
-    plain = (_RANGE, key, request.range_end, request.limit, request.revision, flags)
-    if not (order or target or any(bounds)):
-        return plain
-    if not 0 <= order <= _ORDER_MAX or not 0 <= target <= _TARGET_MAX:
-        raise _refusal(INVALID_SORT_OPTION)
     return (_FILTERED_RANGE, *plain[1:], order, target, *bounds)
 
 

@@ -129,10 +129,14 @@ def test_a_keep_alive_is_answered_while_the_stream_stays_open() -> None:
     async def body(link: EngineLink, service: Lease) -> None:
         link.apply((Op.LEASE_GRANT, 7, 60))
         more: asyncio.Queue[int] = asyncio.Queue()
+        ended = asyncio.Event()
 
         async def requests() -> AsyncIterator[Any]:
-            while True:
-                yield rpc.LeaseKeepAliveRequest(ID=await more.get())
+            try:
+                while True:
+                    yield rpc.LeaseKeepAliveRequest(ID=await more.get())
+            finally:
+                ended.set()
 
         replies = service.lease_keep_alive(requests(), CALLER)
         for lease, ttl_s in ((7, 60), (9, 0)):
@@ -140,6 +144,7 @@ def test_a_keep_alive_is_answered_while_the_stream_stays_open() -> None:
             reply = await anext(replies)
             assert (reply.header, reply.ID, reply.TTL) == (header(1), lease, ttl_s)
         await replies.aclose()
+        await ended.wait()  # nobody reads on when the stream is closed
 
     play(Lease, body)
 
@@ -258,5 +263,25 @@ def test_keep_alives_of_a_client_that_is_gone_do_not_leave_any_more() -> None:
         link.together_gate.set()
         await asyncio.gather(*held, more, kept)
         assert [operation[1] for _, operation, _ in link.asked] == [1, 2, 3, 5]
+
+    play(Lease, body)
+
+
+def test_what_a_closed_stream_had_waiting_does_not_leave_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renewals, "TOGETHER_MAX", 1)
+
+    async def body(link: EngineLink, service: Lease) -> None:
+        link.together_gate = asyncio.Event()
+        replies = service.lease_keep_alive(requests_of(1, 2, 3, 4, 5), CALLER)
+        first = asyncio.ensure_future(anext(replies))
+        await eventually(lambda: link.requests_count == renewals.REQUESTS_MAX)
+        first.cancel()
+        await asyncio.wait([first])
+        link.together_gate.set()
+        last = service.lease_keep_alive(requests_of(9), CALLER)
+        assert [reply.ID async for reply in last] == [9]
+        assert [operation[1] for _, operation, _ in link.asked] == [1, 2, 9]
 
     play(Lease, body)
