@@ -194,13 +194,15 @@ class NodeLink:
             operation = auth_ops.auth(auth_ops.AuthAction.CHECK, int(need), key, range_end)
             await self.ask(caller, operation)
 
-    async def status(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """What the status socket of the node says. Raises ApiError when it does not answer."""
+    async def status(self, timeout_s: float | None = None, address: str = "") -> dict[str, Any]:
+        """What the status socket of the node says, or of the one at `address`. Raises ApiError when
+        it does not answer."""
+        address = address or self.status_address
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         answers = await asyncio.to_thread(
-            ask_statuses, self._context, [self.status_address], limit_s, self._security
+            ask_statuses, self._context, [address], limit_s, self._security
         )
-        answer = answers[self.status_address]
+        answer = answers[address]
         if "error" in answer:
             raise ApiError(Status.UNAVAILABLE, TIMED_OUT)
         return answer

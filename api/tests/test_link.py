@@ -203,3 +203,12 @@ def test_the_status_is_what_the_node_says_or_a_time_out() -> None:
 
     with cluster_of(1) as cluster:
         play(cluster, body, timeout_s=0.5)
+
+
+def test_the_status_of_another_node_is_asked_at_its_own_address() -> None:
+    async def body(link: NodeLink) -> None:
+        told = await link.status(5.0, cluster[2].status_address)
+        assert (told["node_id"], (await link.status())["node_id"]) == (2, 1)
+
+    with cluster_of(2) as cluster:
+        play(cluster, body)

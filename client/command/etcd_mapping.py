@@ -10,38 +10,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
 from metastore.client.command.etcd_flags import EtcdFlags
+from metastore.client.etcd_places import DISTANCES as DISTANCES
+from metastore.client.etcd_places import Place as Place
 
-# Of the port of the peer URL; modulo, so that any port has its three.
-DISTANCES = {"peer": 0, "client": 3000, "status": 6000, "snapshot": 9000}
-_PORTS_END = 65_536
-_PORTS_BEGIN = 1024
 _DEFAULT_QUOTA_BYTES = 2 << 30  # of both
 KEPT_REVISIONS = 100_000  # the node's own default
 _LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning"}
-
-
-class Place(NamedTuple):
-    """Where a member is reached by the others."""
-
-    host: str
-    port: int
-
-    def address(self, socket: str) -> str:
-        port = self.port + DISTANCES[socket]
-        if port >= _PORTS_END:
-            port = port - _PORTS_END + _PORTS_BEGIN
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{port}"
-
-    @property
-    def addresses(self) -> Sequence[str]:
-        return [self.address(socket) for socket in ("peer", "client", "status", "snapshot")]
 
 
 @dataclass(frozen=True, slots=True)

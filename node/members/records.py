@@ -205,7 +205,7 @@ _TYPES_BY_FORMAT = {_FORMAT_WITHOUT_NAMES: _RECORD_TYPES[:-2], _FORMAT: _RECORD_
 
 
 def _check_format(version: Any) -> None:
-    if type(version) is not int or version not in _TYPES_BY_FORMAT:
+    if version not in _TYPES_BY_FORMAT:
         raise RecordDamaged(f"members of format {version}, not {_FORMAT}")
 
 
