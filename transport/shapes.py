@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metastore.transport import auth_ops
-from metastore.transport.auth_shapes import check_auth, check_name
+from metastore.transport.auth_shapes import NAME_CHARACTERS_MAX, check_auth, check_name
 from metastore.transport.fields import MalformedRequest as MalformedRequest
 from metastore.transport.fields import check_fields
 
@@ -61,8 +61,10 @@ def check_operations(operations: Sequence[Any]) -> None:
     if len(operations) > OPERATIONS_MAX:
         raise MalformedRequest(f"{len(operations)} operations, at most {OPERATIONS_MAX}")
     for position, operation in enumerate(operations):
-        # The usual case in one comparison; everything else may take its time.
+        # The usual cases in few comparisons; everything else may take its time.
         if _is_simple(operation):
+            continue
+        if not position and len(operations) > 1 and _is_usual_name(operation):
             continue
         check_operation(operation)
         if operation[0] in _HEADERS:
@@ -91,6 +93,17 @@ def _is_simple(operation: Any) -> bool:
     if type(operation) is not tuple or not operation or type(operation[0]) is not int:
         return False
     return _SIMPLE_SHAPES.get(operation[0]) == tuple(map(type, operation))
+
+
+def _is_usual_name(operation: Any) -> bool:
+    """Whether it is a user's header that may stand first."""
+    return (
+        type(operation) is tuple
+        and tuple(map(type, operation)) == SHAPES[AS]
+        and operation[0] == AS
+        and len(operation[1]) <= NAME_CHARACTERS_MAX
+        and 0 <= operation[2] < 1 << 63
+    )
 
 
 def check_operation(operation: Any, depth: int = 0, shapes: Any = SHAPES) -> None:

@@ -16,6 +16,7 @@ from metastore.client import (
 from metastore.client.calls import Call
 from metastore.client.sessions import Session, add_header
 from metastore.transport import schema
+from metastore.transport.auth_ops import as_user
 from metastore.transport.envelope import ReadLevel
 
 WAIT_S = 10.0
@@ -224,6 +225,19 @@ def test_a_header_is_put_before_an_encoded_request_as_if_encoded_with_it(count: 
     assert rest == operations
     overhead = len(framed) - len(schema.encode_request(operations))
     assert overhead <= sessions.HEADER_BYTES_MAX
+
+
+def test_a_users_header_needs_no_number_and_comes_after_the_sessions() -> None:
+    header, keep_alive = as_user("u", 3), (int(schema.Op.LEASE_KEEP_ALIVE), 5)
+    named = [
+        Call([header, operation], ReadLevel.LOCAL, 0.0, use_sessions=True)
+        for operation in (schema.range_(b"a"), keep_alive, schema.put(b"a", b"1"))
+    ]
+    assert [one.is_read for one in named] == [True, False, False]
+    assert [one.wants_session for one in named] == [False, False, True]
+    assert sessions.Session().number(named[2])
+    numbered = schema.decode_request(named[2].request)
+    assert [operation[0] for operation in numbered] == [schema.Op.SESSION, schema.Op.AS, 1]
 
 
 def call() -> Call:

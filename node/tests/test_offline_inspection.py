@@ -13,6 +13,7 @@ from metastore.node.offline.inspection import Wanted, inspect_directory
 from metastore.node.offline.words import BYTES_SHOWN_MAX, in_words, requests_of, shown
 from metastore.node.raft.model import Change, ChangeType, ConfigurationChange, EntryType
 from metastore.transport import schema
+from metastore.transport.auth_ops import AuthAction, as_user, auth
 from metastore.transport.member_ops import Role
 
 engines = pytest.mark.parametrize("engine", ENGINES)
@@ -134,6 +135,16 @@ def test_keys_are_shown_only_when_asked_for(tmp_path: Path) -> None:
         ((int(schema.Op.SESSION), 17, 3, 1), "as command 3 of session 11"),
         ((int(schema.Op.ALARM), 1, True), "raise the alarm NOSPACE"),
         ((int(schema.Op.ALARM), 9, False), "clear the alarm 9"),
+        (as_user("u", 3), "as user 'u' of auth revision 3"),
+        (auth(AuthAction.USER_ADD, "u", b"hash"), "auth: user add 'u'"),
+        (auth(AuthAction.ENABLE, b"s" * 32), "auth: enable"),
+        (auth(AuthAction.USER_GRANT, "u", "r"), "auth: user grant 'u' 'r'"),
+        (
+            auth(AuthAction.ROLE_GRANT, "r", 2, b"a", b"b"),
+            "auth: role grant 'r' 'a' to 'b' readwrite",
+        ),
+        (auth(AuthAction.ROLE_REVOKE, "r", b"a", b""), "auth: role revoke 'r' 'a'"),
+        (auth(AuthAction.CHECK, 2, b"a", b"\0"), "auth: check write all keys from 'a'"),
         ((99,), "operation 99"),
     ],
 )

@@ -6,10 +6,13 @@ from metastore.node.proposals import (
     ENTRY_BYTES_MAX,
     PendingProposals,
     Request,
+    is_plain_read,
     may_be_read,
+    single_operation,
     split_by_size,
 )
 from metastore.transport import schema
+from metastore.transport.auth_ops import AuthAction, as_user, auth
 
 
 def request_of(size: int, request_id: int = 0) -> Request:
@@ -70,3 +73,70 @@ def test_a_put_first_is_surely_no_read() -> None:
 @pytest.mark.parametrize("junk", [b"", b"\x91", b"\x00", b"\xc0\xc0", b"\xdc\x00", b"\xdd"])
 def test_junk_is_no_read_and_no_error(junk: bytes) -> None:
     assert not may_be_read(junk)
+
+
+# In a user's name
+
+
+NAMES = ("", "u", "u" * 31, "u" * 32, "ü" * 127, "u" * 255, "u" * 256, "u" * 1024)
+REVISIONS = (0, 1, 127, 128, 255, 256, 65535, 65536, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, -1)
+SPELLED = [(name, revision) for name in NAMES for revision in REVISIONS]
+# Names and numbers that no client of ours writes so are looked through by the decoder.
+UNUSUAL = {(name, revision) for name, revision in SPELLED if revision < 0 or len(name) > 255}
+
+
+@pytest.mark.parametrize(("name", "revision"), SPELLED)
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_name_hides_nothing_of_what_follows(name: str, revision: int, count: int) -> None:
+    header = as_user(name, revision)
+    is_unusual = (name, revision) in UNUSUAL
+    reads = schema.encode_request([header, *[schema.range_(b"k")] * count])
+    writes = schema.encode_request([header, *[schema.put(b"k", b"v")] * count])
+    assert may_be_read(reads)
+    assert may_be_read(writes) is is_unusual
+    if not is_unusual:
+        code = single_operation(reads)
+        assert code == (schema.Op.RANGE if count == 1 else 0)
+        assert is_plain_read(code) is (count == 1)
+    else:
+        assert single_operation(reads) == 0
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        schema.filtered_range(schema.range_(b"k")),
+        (int(schema.Op.LEASE_TIME_TO_LIVE), 7, True),
+        (int(schema.Op.LEASES),),
+        (int(schema.Op.HASH), 0),
+        (int(schema.Op.ALARMS),),
+    ],
+    ids=lambda operation: str(operation[0]),
+)
+def test_plain_reads_are_known_with_and_without_a_name(operation: schema.Operation) -> None:
+    for header in ((), (as_user("u", 300),)):
+        code = single_operation(schema.encode_request([*header, operation]))
+        assert code == operation[0]
+        assert is_plain_read(code)
+
+
+def test_transactions_and_actions_on_users_have_to_be_looked_at() -> None:
+    for operation in (schema.txn([]), auth(AuthAction.STATUS), auth(AuthAction.USER_LIST)):
+        for header in ((), (as_user("u", 3),)):
+            request = schema.encode_request([*header, operation])
+            assert may_be_read(request)
+            assert not is_plain_read(single_operation(request))
+
+
+def test_a_cut_or_strange_header_is_no_error() -> None:
+    whole = schema.encode_request([as_user("user" * 20, 70_000), schema.range_(b"k")])
+    # Up to the revision: of what is cut there, the decoder says what it is.
+    cut_at = whole.index(b"\xce") + 5
+    for length in range(4, cut_at + 1):
+        assert may_be_read(whole[:length])
+        assert single_operation(whole[:length]) == 0
+    for place in range(1, cut_at):
+        for byte in (0x00, 0x92, 0x94, 0xC0, 0xD9, 0xDA, 0xFF):
+            strange = whole[:place] + bytes((byte,)) + whole[place + 1 :]
+            may_be_read(strange)
+            single_operation(strange)
