@@ -179,6 +179,18 @@ def test_several_operations_are_one_request_with_a_result_each() -> None:
         play(cluster, body)
 
 
+def test_several_operations_that_are_refused_as_one_are_one_error() -> None:
+    async def body(link: NodeLink) -> None:
+        with pytest.raises(ApiError) as caught:
+            await link.ask_together([(Op.LEASE_KEEP_ALIVE, 1), (Op.LEASE_KEEP_ALIVE, 2)])
+        assert (caught.value.code, caught.value.message) == (3, "no request")
+
+    with cluster_of(1) as cluster:
+        refusal = schema.encode_results([(3, "no request")])
+        cluster.apply = lambda request: refusal  # type: ignore[method-assign]
+        play(cluster, body)
+
+
 def test_after_closing_every_call_is_told_that_the_server_stopped() -> None:
     async def body(link: NodeLink) -> None:
         await link.ask(CALLER, READ)

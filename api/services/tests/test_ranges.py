@@ -35,6 +35,9 @@ def test_a_range_of_many_keys_is_read_in_pages_as_of_one_revision() -> None:
         assert [kv.key for kv in reply.kvs] == [b"k%03d" % number for number in range(50)]
         assert (reply.header.revision, reply.count, reply.more) == (51, 50, False)
         assert reply.kvs[49].value == b"v001"
+        # Counting walks the whole range: once is enough.
+        counts = [not operation[5] & schema.Flag.NO_COUNT for _, operation, _ in link.asked]
+        assert counts == [True] + [False] * (len(counts) - 1)
         assert len(link.asked) > 2
 
     play(Kv, body)
