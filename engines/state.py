@@ -175,6 +175,7 @@ class State:
             int(Op.LEASES): leases.list_all,
             int(Op.HASH): _refuse_hash,
             int(Op.ALARMS): self._list_alarms,
+            int(Op.ALARM_CHANGE): self._answer_alarm_change,
             int(Op.SESSION_OPEN): self._open_session,
             int(Op.SESSION_CLOSE): self._close_session,
             int(Op.AUTH): self._auth_operations.execute,
@@ -198,6 +199,10 @@ class State:
 
     def _list_alarms(self, _: Operation) -> Result:
         return (_OK, self.keys.revision, self.alarms.as_tuple())
+
+    def _answer_alarm_change(self, operation: Operation) -> Result:
+        self._change_alarm(operation)
+        return (_OK, self.keys.revision)
 
     def _change_alarm(self, operation: Operation) -> None:
         _, alarm, is_on = operation

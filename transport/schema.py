@@ -17,6 +17,7 @@ Operations are arrays, first element the code; what must be in them is in shapes
     [LEASE_GRANT, lease, ttl_s]                                lease 0: the store chooses
     [LEASE_REVOKE, lease]  [LEASE_KEEP_ALIVE, lease]  [LEASE_TIME_TO_LIVE, lease, keys]  [LEASES]
     [HASH, revision]  [ALARMS]
+    [ALARM_CHANGE, alarm, is_on]                  one whose cause is still there comes back
     [SESSION, session, sequence, answered_below]               header: first of a request or absent
     [SESSION_OPEN, session]  [SESSION_CLOSE, session]
     [AS, ...]  [AUTH, action, ...]                             users and roles: auth_ops.py
@@ -33,7 +34,7 @@ Results are arrays, first element the status (OK or an error code):
     LEASES              [OK, revision, [lease, ...]]
     HASH                [OK, revision, hash, compact_revision, hash_revision]
     ALARMS              [OK, revision, [alarm, ...]]
-    LEASE_REVOKE, COMPACT, SESSION_OPEN and _CLOSE  [OK, revision]
+    LEASE_REVOKE, COMPACT, ALARM_CHANGE, SESSION_OPEN and _CLOSE  [OK, revision]
     error               [code, message]
 
 A header (SESSION, AS) has no result of its own. kv = [key, value, create_revision, mod_revision,
@@ -76,6 +77,7 @@ class Op(IntEnum):
     SESSION_OPEN = shapes.SESSION_OPEN
     SESSION_CLOSE = shapes.SESSION_CLOSE
     ALARMS = shapes.ALARMS
+    ALARM_CHANGE = shapes.ALARM_CHANGE
     AS = shapes.AS  # this one and the next: auth_ops.py
     AUTH = shapes.AUTH
     # Proposed by the leader itself, see encode_internal:

@@ -20,6 +20,7 @@ PUT, DELETE_RANGE, RANGE, FILTERED_RANGE, TXN = 1, 2, 3, 4, 5
 COMPACT, LEASE_GRANT, LEASE_REVOKE, LEASE_KEEP_ALIVE, LEASE_TIME_TO_LIVE = 6, 7, 8, 9, 10
 LEASES, HASH, SESSION, SESSION_OPEN, SESSION_CLOSE, ALARMS = 11, 12, 13, 14, 15, 16
 AS, AUTH = auth_ops.AS, auth_ops.AUTH  # the shapes of AUTH are in auth_shapes.py
+ALARM_CHANGE = 19
 LEASE_EXPIRE, LEASE_CHECKPOINT, ALARM = 32, 33, 34
 
 SHAPES: dict[int, tuple[type, ...]] = {
@@ -39,6 +40,7 @@ SHAPES: dict[int, tuple[type, ...]] = {
     SESSION_OPEN: (int, int),
     SESSION_CLOSE: (int, int),
     ALARMS: (int,),
+    ALARM_CHANGE: (int, int, bool),
     AS: (int, str, int),
 }
 # Of the leader's own entries only (schema.encode_internal); no client can send them.

@@ -18,6 +18,7 @@ from metastore.api.grpc.handlers import Handlers
 from metastore.api.grpc.health import Health
 from metastore.api.grpc.reflection import Reflection
 from metastore.api.grpc.running import Running
+from metastore.api.metrics import Metrics
 from metastore.api.protocol import messages
 
 STOP_S = 2.0  # after the grace, for statuses to reach their clients
@@ -32,6 +33,7 @@ class GrpcServer:
         methods: Iterable[Method],
         *,
         peers: Peers | None = None,
+        metrics: Metrics | None = None,
         calls_max: int = limits.CALLS_MAX,
     ) -> None:
         table = tuple(methods)
@@ -41,7 +43,9 @@ class GrpcServer:
         self._running = Running(calls_max)
         everything = (*table, *self._health.methods(), *Reflection(services).methods())
         self._server = grpc.aio.server(options=limits.OPTIONS)
-        self._server.add_generic_rpc_handlers((Handlers(everything, peers, self._running),))
+        self._server.add_generic_rpc_handlers(
+            (Handlers(everything, peers, self._running, metrics),)
+        )
 
     @property
     def running_count(self) -> int:
