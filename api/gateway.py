@@ -6,6 +6,7 @@ Below process.py, which reads options and signals. Also for who embeds one: `asy
 import asyncio
 import logging
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -74,25 +75,35 @@ class Gateway:
         web = WebApp(table, link, metrics)
         grpc = GrpcServer(table, peers=peers, metrics=metrics)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metastore-etcd-")))
-        front = Front(
-            (*settings.listen, *settings.listen_metrics),
-            web.make_protocol,
-            grpc_path=folder / "grpc",
-            peers=peers,
-            tls=_tls_of(settings),
-            connections_max=settings.connections_max,
-        )
         await link.start(self._reach_s)
-        await web.start()
-        stack.push_async_callback(web.stop)
         await grpc.start(folder / "grpc")
-        stack.push_async_callback(front.close)
+        front = await self._listen(stack, settings.listen, web, peers, folder / "grpc")
+        # No calls are served there, only numbers.
+        numbers = WebApp((), link, metrics)
+        await self._listen(stack, settings.listen_metrics, numbers, peers, folder / "none")
         stack.push_async_callback(grpc.stop, GRACE_S)
-        await front.start()
         stack.callback(front.stop_listening)
         self._front = front
         looking = asyncio.ensure_future(_tell_of_leader(link, grpc))
         stack.callback(looking.cancel)
+
+    async def _listen(
+        self, stack: AsyncExitStack, urls: Sequence[str], web: WebApp, peers: Peers, grpc_path: Path
+    ) -> Front:
+        settings = self._settings
+        front = Front(
+            urls,
+            web.make_protocol,
+            grpc_path=grpc_path,
+            peers=peers,
+            tls=_tls_of(settings),
+            connections_max=settings.connections_max,
+        )
+        await web.start()
+        stack.push_async_callback(web.stop)
+        await front.start()
+        stack.push_async_callback(front.close)
+        return front
 
 
 def _tls_of(settings: GatewaySettings) -> TlsFiles | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from metastore.node.security import NodeSecurity
 from metastore.node.settings import Settings, SettingsInvalid
 
 INSTALL_HINT = "pip install metastore-raft[etcd]"
@@ -39,18 +40,19 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def command_of(settings: Settings, server_key: str) -> Sequence[str]:
-    """What starts the gateway of this node. `server_key`: the node's public key, "" without."""
+def command_of(settings: Settings, security: NodeSecurity | None) -> Sequence[str]:
+    """What starts the gateway of this node, which has the node's own key if there are any."""
     own = settings.own_member
     arguments: list[str] = ["--node", own.client, "--node-status", own.status]
     for option, values in (
         ("--listen", settings.etcd),
         ("--listen-metrics", settings.etcd_metrics),
     ):
-        for value in values:
-            arguments += [option, value]
-    if settings.key_file is not None:
-        arguments += ["--key-file", str(settings.key_file), "--server-key", server_key]
+        for url in values:
+            arguments += [option, url]
+    if security is not None:
+        arguments += ["--key-file", str(settings.key_file)]
+        arguments += ["--server-key", security.keys.public]
     for option, value in (
         ("--cert-file", settings.etcd_cert_file),
         ("--cert-key-file", settings.etcd_key_file),

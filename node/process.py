@@ -115,9 +115,8 @@ def _run(settings: Settings) -> ExitCode:
             # It came during recovery, when there was no loop yet that could have heard it.
             loop.request_stop()
         if settings.etcd:
-            server_key = security.keys.public if security is not None else ""
-            gateway = stack.enter_context(Gateway(command_of(settings, server_key), logger))
-            signals.tell(gateway.request_stop)
+            gateway = Gateway(command_of(settings, security), logger)
+            signals.tell(stack.enter_context(gateway).request_stop)
         logger.info(
             "node started",
             cluster_id=settings.cluster_id,

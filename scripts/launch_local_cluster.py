@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cluster.status import Answer
 
 
+SCRIPT = "scripts/launch_local_cluster.py"
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Start, stay with, or stop a local cluster.")
     parser.add_argument("--nodes", type=_node_count, metavar="N", help="how many (default 3)")
@@ -88,9 +91,7 @@ def launch(options: argparse.Namespace) -> int:
         session.wait_for_gateways()
         show(session, answers)
         if options.detach:
-            print(
-                f"\nStop it: python3 scripts/launch_local_cluster.py --data-dir {directory} --stop"
-            )
+            print(f"\nStop it: python3 {SCRIPT} --data-dir {directory} --stop")
             return 0
         print("\nCtrl-C stops everything.", flush=True)
         session.watch()

@@ -21,10 +21,14 @@ def to_record(member: Member) -> MemberRecord:
 
 def own_record(settings: Settings, places: Sequence[str], directory_id: int) -> MemberRecord:
     """What this node tells the cluster of itself at every start."""
+    peer, client, status, snapshot = places
     return MemberRecord(
         settings.node_id,
         settings.role,
-        *places,
+        peer,
+        client,
+        status,
+        snapshot,
         directory_id=directory_id,
         name=settings.name,
         client_urls=",".join(settings.etcd_advertise),
