@@ -1,7 +1,7 @@
 """Messages as JSON and back, the way etcd's gateway writes and reads them.
 
 The library of protobuf does most of it; what it is more generous about than etcd is looked at here:
-bytes are standard base64 with its padding, and nothing else.
+bytes are standard base64 with its padding, and enums are known names.
 """
 
 import base64
@@ -36,7 +36,7 @@ def to_message(method: Method, value: Any) -> Any:
     if not isinstance(value, dict):
         raise _bad(f"json: cannot unmarshal {type(value).__name__} into {method.name}Request")
     try:
-        _check_bytes(request.DESCRIPTOR, value)
+        _check_values(request.DESCRIPTOR, value)
         json_format.ParseDict(value, request, ignore_unknown_fields=True, descriptor_pool=pool)
     except (json_format.ParseError, ValueError, RecursionError) as error:
         raise _bad(str(error)) from None
@@ -85,7 +85,7 @@ class JsonStream:
             raise _bad("unexpected EOF")
 
 
-def _check_bytes(descriptor: Any, value: dict[str, Any]) -> None:
+def _check_values(descriptor: Any, value: dict[str, Any]) -> None:
     for field in descriptor.fields:
         names = {field.name, field.json_name} & value.keys()
         for found in (value[name] for name in names):
@@ -93,8 +93,16 @@ def _check_bytes(descriptor: Any, value: dict[str, Any]) -> None:
             for one in repeated:
                 if field.type == FieldDescriptor.TYPE_BYTES and isinstance(one, str):
                     _check_base64(one)
+                elif field.type == FieldDescriptor.TYPE_ENUM and isinstance(one, str):
+                    _check_enum(field.enum_type, one)
                 elif field.message_type is not None and isinstance(one, dict):
-                    _check_bytes(field.message_type, one)
+                    _check_values(field.message_type, one)
+
+
+def _check_enum(enum: Any, name: str) -> None:
+    # The library passes over a name that it does not know, as over an unknown field.
+    if name not in enum.values_by_name:
+        raise _bad(f'unknown value "\\"{name}\\"" for enum {enum.full_name}')
 
 
 def _check_base64(text: str) -> None:
