@@ -51,22 +51,19 @@ class AuthOperations:
     # The whole
 
     def _enable(self, token_secret: bytes) -> Result:
-        tables = self._tables
-        if tables.is_enabled:
-            return self._done()
-        root = tables.users.get(ROOT)
+        root = self._tables.users.get(ROOT)  # while auth is on, it is there
         if root is None:
             return _failed(auth_ops.ROOT_NOT_FOUND)
         if ROOT not in root.roles:
             return _failed(auth_ops.ROOT_ROLE_NOT_FOUND)
-        tables.enable(token_secret)
+        self._tables.enable(token_secret)
         return self._done()  # etcd makes no new revision of it
 
     def _disable(self) -> Result:
         if not self._tables.is_enabled:
             return self._done()
         self._tables.disable()
-        return self._changed()
+        return self._done()
 
     def _status(self) -> Result:
         return self._done(self._tables.is_enabled, self._tables.revision)

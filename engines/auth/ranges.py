@@ -18,11 +18,8 @@ class KeySet:
     def __init__(self, ranges: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self._starts: list[bytes] = []
         self._ends: list[bytes | None] = []  # exclusive; None: there is none
-        for key, end in sorted(
-            ((key, _end(key, range_end)) for key, range_end in ranges), key=lambda one: one[0]
-        ):
-            if end is None or key < end:
-                self._add(key, end)
+        for key, range_end in sorted(ranges):
+            self._add(key, _end(key, range_end))
 
     def covers(self, key: bytes, range_end: bytes = b"") -> bool:
         """All of the range; of an empty one, its key."""

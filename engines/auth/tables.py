@@ -47,7 +47,7 @@ class AuthTables:
         self.changed_facts: dict[bytes, bytes | None] | None = None  # None: nobody asks
         self._size_bytes = 0
 
-    # Changes; none of them makes a new revision by itself
+    # Changes; of users and roles, none makes a new revision by itself
 
     def put_user(self, name: str, user: User) -> bool:
         """False, and nothing has changed, if there is no room for it."""
@@ -80,8 +80,9 @@ class AuthTables:
         self._note_scalars()
 
     def disable(self) -> None:
+        """And the next revision."""
         self.is_enabled = False
-        self._note_scalars()
+        self.advance()
 
     def advance(self) -> None:
         """The next revision."""

@@ -5,8 +5,10 @@ from typing import Any
 from state_machine import Machine
 
 from metastore.transport.auth_ops import SECRET_BYTES, AuthAction, Permission, as_user, auth
-from metastore.transport.schema import Code, Operation
+from metastore.transport.schema import Code, Op, Operation, put
 
+READ, WRITE, BOTH = Permission
+OWN, FOREIGN = 7, 8  # leases: keys of "u" hang on the one, another's on the other
 SECRET = b"s" * SECRET_BYTES
 ROOT_IS_THERE = (
     auth(AuthAction.USER_ADD, "root", b"hash"),
@@ -52,3 +54,15 @@ def named(machine: Machine, user: str, *operations: Operation) -> Any:
 def one_named(machine: Machine, user: str, operation: Operation) -> Any:
     (result,) = named(machine, user, operation)
     return result
+
+
+def peopled() -> Machine:
+    """Auth is on; u may read [a, c) and [c, e), read and write [p, q), write w."""
+    machine = guarded()
+    add_user(
+        machine, "u", (READ, b"a", b"c"), (READ, b"c", b"e"), (BOTH, b"p", b"q"), (WRITE, b"w", b"")
+    )
+    machine.run((Op.LEASE_GRANT, OWN, 60), (Op.LEASE_GRANT, FOREIGN, 60), (Op.SESSION_OPEN, 1))
+    machine.run(put(b"p", b"1", lease=OWN), put(b"w", b"1", lease=OWN))
+    machine.run(put(b"p1", b"1", lease=FOREIGN), put(b"z", b"1", lease=FOREIGN))
+    return machine

@@ -190,6 +190,37 @@ def test_room_that_was_given_back_can_be_used_again(monkeypatch: pytest.MonkeyPa
         assert done(machine.one(*auth(AuthAction.ROLE_DELETE, "r")))
 
 
+def test_what_is_loaded_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "AUTH_BYTES_MAX", 60)
+    machine = Machine()
+    machine.run(auth(AuthAction.ROLE_ADD, "r" * 40))
+    machine.reload()
+    assert machine.one(*auth(AuthAction.ROLE_ADD, "x")) == (Code.RESOURCE_EXHAUSTED, NO_ROOM)
+
+
+def test_what_makes_room_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = guarded()
+    machine.run(
+        auth(AuthAction.ROLE_ADD, "r"),
+        auth(AuthAction.ROLE_GRANT, "r", 0, b"k", b""),
+        auth(AuthAction.USER_ADD, "u", b""),
+        auth(AuthAction.USER_GRANT, "u", "r"),
+    )
+    monkeypatch.setattr(tables, "AUTH_BYTES_MAX", 0)
+    assert done(machine.one(*auth(AuthAction.ROLE_REVOKE, "r", b"k", b"")))
+    assert machine.read(*auth(AuthAction.ROLE_GET, "r"))[2] == ()
+    assert done(machine.one(*auth(AuthAction.ROLE_DELETE, "r")))
+    assert machine.read(*auth(AuthAction.USER_GET, "u"))[2] == ()
+
+
+def test_the_roles_of_a_user_are_sorted() -> None:
+    machine = guarded()
+    for role in ("z", "a", "m"):
+        assert done(*machine.run(auth(AuthAction.ROLE_ADD, role)))
+        assert done(*machine.run(auth(AuthAction.USER_GRANT, "root", role)))
+    assert machine.read(*auth(AuthAction.USER_GET, "root"))[2] == ("a", "m", "root", "z")
+
+
 def test_one_role_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "ROLE_BYTES_MAX", 30)
     machine = Machine()

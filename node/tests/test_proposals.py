@@ -135,6 +135,8 @@ def test_a_cut_or_strange_header_is_no_error() -> None:
     for length in range(4, cut_at + 1):
         assert may_be_read(whole[:length])
         assert single_operation(whole[:length]) == 0
+    longer = [(int(schema.Op.AS), "u", 1, schema.range_(b"k")), schema.put(b"k", b"v")]
+    assert single_operation(schema.encode_request(longer)) == 0
     for place in range(1, cut_at):
         for byte in (0x00, 0x92, 0x94, 0xC0, 0xD9, 0xDA, 0xFF):
             strange = whole[:place] + bytes((byte,)) + whole[place + 1 :]

@@ -80,6 +80,8 @@ def test_a_request_reads_back_as_it_was_made() -> None:
         ([[17, "u", 1], [17, "u", 1], put(b"k", b"v")], "user's header comes right before"),
         ([[13, 1, 1, 1], *[[17, "u", 1]] * 2, put(b"k", b"v")], "user's header comes right before"),
         ([[17, "u", 1], [13, 1, 1, 1], put(b"k", b"v")], "session's header comes first"),
+        ([[99, "u", 1], put(b"k", b"v")], "unknown operation 99"),
+        ([7, put(b"k", b"v")], "starts with its code"),
         ([[17, b"u", 1], put(b"k", b"v")], "bytes where str belongs"),
         ([[17, "u", 1 << 63], put(b"k", b"v")], "does not fit 64 bits"),
         ([[17, "u" * 1025, 1], put(b"k", b"v")], "a name of 1025 characters"),
