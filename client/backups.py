@@ -72,13 +72,15 @@ def fetch_backup(
 ) -> BackupFacts:
     """Has the node at `endpoint` make a backup of a revision >= `revision_min`, fetches it aside,
     checks it (`check` may raise), makes it durable and gives it the name `target`. Waits
-    `patience_s` for the node to make it, `silence_s` for any answer. Raises Unavailable,
+    `patience_s` for the node to make it, `silence_s` for any answer. `progress` is called with
+    (0, 0) about every second until it is ready, and may raise to end it all. Raises Unavailable,
     InvalidRequest (PermissionDenied), OSError; then there is no new file, and an old one is as it
     was."""
     aside = target.with_name(target.name + UNFINISHED)
     connection = _Connection(context, endpoint, silence_s, security)
     try:
-        ready = _wait_until_ready(connection, revision_min, time.monotonic() + patience_s)
+        deadline = time.monotonic() + patience_s
+        ready = _wait_until_ready(connection, revision_min, deadline, lambda: progress(0, 0))
         with aside.open("wb") as file:
             digest = _fetch(connection, ready, file.write, progress)
             file.flush()
@@ -96,12 +98,15 @@ def fetch_backup(
     )
 
 
-def _wait_until_ready(connection: "_Connection", revision_min: int, deadline: float) -> BackupReady:
+def _wait_until_ready(
+    connection: "_Connection", revision_min: int, deadline: float, look: Callable[[], None]
+) -> BackupReady:
     """A node that is behind, or busy with others' backups, is asked again until the deadline."""
     while True:
+        look()
         request_id = connection.ask_backup()
         try:
-            ready = connection.wait_alive(request_id, deadline)
+            ready = connection.wait_alive(request_id, deadline, look)
         except _NotNow as reason:
             trouble = str(reason)
         else:
@@ -231,9 +236,10 @@ class _Connection:
             raise verdicts.refusal(answer.code, text)
         raise Unavailable(text)
 
-    def wait_alive(self, request_id: int, deadline: float) -> Answer:
+    def wait_alive(self, request_id: int, deadline: float, look: Callable[[], None]) -> Answer:
         """Of a node that has much to do: greets it meanwhile, to see that it lives."""
         while request_id not in self._answers:
+            look()
             if time.monotonic() > deadline:
                 raise Unavailable(f"{self.endpoint} has not made the backup in time")
             self.wait(self._send(envelope.encode_hello))

@@ -51,11 +51,12 @@ MAY_IMPORT = {
     "api": ("metastore.api", "metastore.client", "metastore.transport"),
 }
 # The doors from the client's commands into the node and the gateway, inside of functions only:
-# `serve`, `etcd` and `gateway` run one, the others read or make what a stopped node has on its disk
-# (node/offline).
+# `serve`, `etcd` and `gateway` run one, `import_etcd` speaks etcd's protocol, the others read or
+# make what a stopped node has on its disk (node/offline).
 DOORS = {
-    f"client/command/{name}.py"
-    for name in ("serve", "etcd", "gateway", "backup", "restore", "recover", "verify", "inspection")
+    *(f"client/command/{name}.py" for name in ("serve", "etcd", "gateway", "import_etcd")),
+    *(f"client/command/{name}.py" for name in ("backup", "restore", "convert", "recover")),
+    *(f"client/command/{name}.py" for name in ("verify", "inspection")),
 }
 _BEHIND_DOORS = ("metastore.node", "metastore.api")
 # One word per concept in the core; these are the others (the glossary's right column).

@@ -45,6 +45,8 @@ SUBCOMMANDS = {
     "dump": Entry("dump", "dump", "Print keys and values as JSON lines."),
     "backup": Entry("backup", "backup", "Write everything a running cluster holds to a file."),
     "restore": Entry("restore", "restore", "Make a member of a new cluster from a backup."),
+    "convert": Entry("convert", "convert", "Make an etcd snapshot from a backup."),
+    "import": Entry("import_etcd", "import_etcd", "Take over the keys of a running etcd."),
     "recover": Entry("recover", "recover", "Go on with one node when a majority is lost."),
     "keygen": Entry("keygen", "keygen", "Make a key pair for a node or a client."),
     "verify": Entry("verify", "verify", "Check a stopped node's data directory, or a backup."),

@@ -1,9 +1,10 @@
-"""`metastore restore`: from a backup to the data directory of one member of a new cluster.
+"""`metastore restore`: from a backup, or an etcd snapshot, to one member of a new cluster.
 
 Reading order 11 of the commands. Loads the node's offline tools, and only when run.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,10 +25,13 @@ from metastore.client.command.progress import progress_bar
               "[default: this node alone]")  # fmt: skip
 @click.option("--engine", type=click.Choice(["memory", "rocksdb"]), default="memory",
               show_default=True, help="Of the new node; any backup fits any engine.")  # fmt: skip
-@click.option("--bump-revision", type=click.IntRange(min=1, max=1 << 50), default=1_000_000,
-              show_default=True, metavar="COUNT",
+@click.option("--bump-revision", type=click.IntRange(min=0, max=1 << 50), metavar="COUNT",
               help="How far to raise the revision: beyond whatever the old cluster came to after "
-              "the backup.")  # fmt: skip
+              "the backup. Of an etcd snapshot 0 keeps it, and the history: only if that etcd "
+              "wrote nothing after. [default: 1000000; of an etcd snapshot 0]")  # fmt: skip
+@click.option("--skip-hash-check", is_flag=True,
+              help="Of an etcd snapshot: take a database that was copied out of a data directory, "
+              "which has no hash at its end.")  # fmt: skip
 @click.pass_context
 def restore(
     ctx: click.Context,
@@ -37,32 +41,53 @@ def restore(
     node_id: int,
     members: tuple[str, ...],
     engine: str,
-    bump_revision: int,
+    bump_revision: int | None,
+    skip_hash_check: bool,
 ) -> None:
     """Make a data directory from the backup FILE, for one member of a new cluster. Run it for every
     member with the same FILE, then start them all.
 
     Keys, their revisions and leases (with their whole time to live) are as in the backup; sessions
     and history are not: everything up to the raised revision counts as compacted, so that watches
-    and caches of the old cluster are told so.
+    and caches of the old cluster are told so. FILE may be an etcd snapshot (`etcdctl snapshot
+    save`): then revision and history are kept.
     """
     from metastore.node.offline.failures import BAD, NOT_READ
     from metastore.node.offline.restore import Refused, founder, new_identity, restore
     from metastore.node.settings import parse_cluster_id
 
     try:
-        number = parse_cluster_id(cluster_id)
+        identity = new_identity(parse_cluster_id(cluster_id), node_id, engine)
         founders = [founder(member) for member in members or (str(node_id),)]
     except ValueError as error:
         raise click.UsageError(f"expected {error}", ctx) from None
-    identity = new_identity(number, node_id, engine)
+    _check_bump(ctx, file, bump_revision)
+    how: Any = {"bump_revision": bump_revision, "skip_hash_check": skip_hash_check}
     try:
         with progress_bar() as show:
-            made = restore(file, data_dir, identity, founders, show, bump_revision=bump_revision)
+            made = restore(file, data_dir, identity, founders, show, **how)
     except (*NOT_READ, *BAD, Refused) as error:
         click.echo(f"metastore: nothing was restored: {error}", err=True)
         ctx.exit(ExitCode.FAILED)
-    click.echo(
-        f"{data_dir}: node {node_id} of cluster {cluster_id}, {made.key_count} keys, revision "
-        f"{made.revision}; start it with --cluster-id {cluster_id} --engine {engine}"
-    )
+    made_of = f"{made.key_count} keys, revision {made.revision}"
+    start = f"start it with --cluster-id {cluster_id} --engine {engine}"
+    click.echo(f"{data_dir}: node {node_id} of cluster {cluster_id}, {made_of}; {start}")
+    _tell_of_leases(file, made.keys_without_lease)
+
+
+def _check_bump(ctx: click.Context, file: Path, bump_revision: int | None) -> None:
+    """Raises click.UsageError."""
+    from metastore.node.offline.etcd.snapshot_file import is_etcd_snapshot
+
+    if bump_revision == 0 and not is_etcd_snapshot(file):
+        text = "the revision of a backup has to be raised; only that of an etcd snapshot may stay"
+        raise click.UsageError(text, ctx)
+
+
+def _tell_of_leases(file: Path, keys_without_lease: int) -> None:
+    if keys_without_lease:
+        click.echo(
+            f"metastore: {keys_without_lease} keys name leases that are not in {file}; they stay, "
+            "without a lease",
+            err=True,
+        )

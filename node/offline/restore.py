@@ -1,9 +1,10 @@
-"""From a backup to the data directory of one member of a new cluster.
+"""From a backup, or an etcd snapshot, to the data directory of one member of a new cluster.
 
 Reading order 8 of the offline tools. The same file gives every member the same state. It is a new
 cluster: another id, so that nothing of the old one takes it for its own; a log that begins where
 the old one cannot have been; revisions that went on, so that whoever remembers one of the old
 cluster is told that it is compacted, instead of being shown another history under the same number.
+Only who knows that the old cluster wrote nothing after the backup may keep revisions and history.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from metastore.engines.memory.records import MemoryRecords
 from metastore.engines.sessions import REPLY_FACT, SESSION_FACT
 from metastore.engines.snapshot_format import (
     Fact,
+    Order,
     SnapshotHeader,
     SnapshotReader,
     verify,
@@ -28,6 +30,8 @@ from metastore.node.identity import Identity, new_data_directory
 from metastore.node.members.records import MemberRecord, Membership, first_membership
 from metastore.node.members.roster import to_record
 from metastore.node.offline.directory import LOG_FOLDERS
+from metastore.node.offline.etcd.adoption import adopt_snapshot
+from metastore.node.offline.etcd.snapshot_file import check_hash, is_etcd_snapshot
 from metastore.node.offline.members import membership_of
 from metastore.node.offline.reading import Progress, ReadingFiles
 from metastore.node.raft.model import NO_NODE
@@ -36,7 +40,9 @@ from metastore.transport.member_ops import Role
 
 BUMP_REVISION = 1_000_000
 REVISION_MAX = (1 << 63) - 1
-_RESTORED = "restored.state"  # in the data directory, until the store has taken it in
+# In the data directory, until the store has taken it in
+_RESTORED = "restored.state"
+_ADOPTED = "adopted.state"
 
 
 class Refused(Exception):
@@ -46,7 +52,9 @@ class Refused(Exception):
 class Restored(NamedTuple):
     meta: SnapshotMeta
     revision: int
+    compacted_revision: int
     key_count: int
+    keys_without_lease: int = 0  # of an etcd snapshot: their lease is not in it
 
 
 def new_identity(cluster_id: int, node_id: int, engine: str) -> Identity:
@@ -70,30 +78,51 @@ def restore(
     members: Sequence[MemberRecord],
     progress: Progress,
     *,
-    bump_revision: int = BUMP_REVISION,
+    bump_revision: int | None = None,
+    skip_hash_check: bool = False,
 ) -> Restored:
-    """Fills a new data directory for the node that `identity` names. Raises Refused, StorageDamaged
-    (the backup is not whole), StorageFailed, EngineMissing, OSError, and what new_data_directory
-    raises; the directory is as it was before then."""
-    is_witness = _own(identity.node_id, members).role == Role.WITNESS
-    before = verify(backup, ReadingFiles(progress))
-    removed = _removed(membership_of(before.meta, backup), members)
-    if before.revision + bump_revision > REVISION_MAX:
-        raise Refused(f"revision {before.revision} + {bump_revision} does not fit 64 bits")
-    header = _new_header(before, members, removed, bump_revision)
+    """Fills a new data directory for the node that `identity` names. `bump_revision` 0 keeps the
+    revision and the history; by default it is BUMP_REVISION, and 0 for an etcd snapshot, as etcd's
+    own restore has it. Raises Refused, StorageDamaged (the file is not whole), StorageFailed,
+    EngineMissing, OSError, and what new_data_directory raises; the directory is as it was before
+    then."""
+    _own(identity.node_id, members)
+    if not is_etcd_snapshot(backup):
+        bump = BUMP_REVISION if bump_revision is None else bump_revision
+        header = _new_header(verify(backup, ReadingFiles(progress)), backup, members, bump)
+        with new_data_directory(data_dir, identity):
+            return _fill(data_dir, identity, members, (backup, header), progress)
+    if not skip_hash_check:
+        check_hash(backup, progress)
     with new_data_directory(data_dir, identity):
-        raised = data_dir / _RESTORED
-        if is_witness:  # holds no data
-            write_snapshot(raised, Files(), header, (), (), _facts((), header))
-        else:
-            _write_raised(backup, raised, header, progress)
-        with opened_engine(data_dir, identity) as (store, log):
-            log.recover()
-            store.prepare_snapshot(header.meta, raised)
-            store.install_snapshot(header.meta, raised)
-            log.append((), (header.meta.term, NO_NODE, header.meta.index), header.meta)
-            log.sync()
-            return Restored(header.meta, store.revision, store.key_count)
+        own = data_dir / _ADOPTED
+        adopted = adopt_snapshot(backup, own, progress)
+        header = _new_header(adopted.header, backup, members, bump_revision or 0)
+        filled = _fill(data_dir, identity, members, (own, header), progress)
+        own.unlink()
+        return filled._replace(keys_without_lease=adopted.keys_without_lease)
+
+
+def _fill(
+    data_dir: Path,
+    identity: Identity,
+    members: Sequence[MemberRecord],
+    source: tuple[Path, SnapshotHeader],
+    progress: Progress,
+) -> Restored:
+    backup, header = source
+    raised = data_dir / _RESTORED
+    if _own(identity.node_id, members).role == Role.WITNESS:  # holds no data
+        write_snapshot(raised, Files(), header, (), (), _facts((), header))
+    else:
+        _write_raised(backup, raised, header, progress)
+    with opened_engine(data_dir, identity) as (store, log):
+        log.recover()
+        store.prepare_snapshot(header.meta, raised)
+        store.install_snapshot(header.meta, raised)
+        log.append((), (header.meta.term, NO_NODE, header.meta.index), header.meta)
+        log.sync()
+        return Restored(header.meta, store.revision, store.compacted_revision, store.key_count)
 
 
 def _own(node_id: int, members: Sequence[MemberRecord]) -> MemberRecord:
@@ -118,32 +147,37 @@ def _removed(old: Membership, members: Sequence[MemberRecord]) -> tuple[int, ...
 
 
 def _new_header(
-    before: SnapshotHeader,
-    members: Sequence[MemberRecord],
-    removed: tuple[int, ...],
-    bump_revision: int,
+    before: SnapshotHeader, backup: Path, members: Sequence[MemberRecord], bump_revision: int
 ) -> SnapshotHeader:
+    """Raises Refused."""
+    removed = _removed(membership_of(before.meta, backup), members)
     # Of indexes as of revisions: the old cluster may have gone on after the backup. Lease ids are
     # made from indexes, and one that was given out is not given to somebody else. And a member that
     # was started on an empty directory by mistake does not seem to have this beginning.
-    index = before.meta.index + bump_revision
+    index = before.meta.index + (bump_revision or BUMP_REVISION)
+    revision = before.revision + bump_revision
+    if max(index, revision) > REVISION_MAX:
+        raise Refused(
+            f"revision {before.revision} or index {before.meta.index} + "
+            f"{bump_revision or BUMP_REVISION} does not fit 64 bits"
+        )
     membership = replace(first_membership(members, index), removed=removed)
     meta = SnapshotMeta(index, before.meta.term + 1, membership.encode())
-    revision = before.revision + bump_revision
-    return SnapshotHeader(meta, revision, compacted_revision=revision)
+    compacted_revision = revision if bump_revision else before.compacted_revision
+    return SnapshotHeader(meta, revision, compacted_revision)
 
 
 def _write_raised(backup: Path, raised: Path, header: SnapshotHeader, progress: Progress) -> None:
-    """Streams. Of every key only the newest version is left, since all else is compacted."""
+    """Streams. Of every key only what is not compacted now is left."""
     with SnapshotReader(backup, ReadingFiles(progress)) as reader:
 
-        def no_order() -> Iterator[tuple[int, list[bytes]]]:
-            for _ in reader.order():
-                pass  # of revisions that are compacted now
-            yield from ()
+        def order() -> Iterator[Order]:
+            for one in reader.order():
+                if one[0] >= header.compacted_revision:
+                    yield one
 
         facts = _facts(reader.facts(), header)
-        write_snapshot(raised, Files(), header, reader.versions(), no_order(), facts)
+        write_snapshot(raised, Files(), header, reader.versions(), order(), facts)
 
 
 def _facts(facts: Iterable[Fact], header: SnapshotHeader) -> Iterator[Fact]:

@@ -23,6 +23,8 @@ from metastore.node.members.records import MemberRecord, Membership
 from metastore.node.offline.contents import Contents, Held, KeptSnapshot, open_contents
 from metastore.node.offline.directory import held as held_directory
 from metastore.node.offline.directory import identity_of
+from metastore.node.offline.etcd.adoption import check_snapshot
+from metastore.node.offline.etcd.snapshot_file import check_hash, is_etcd_snapshot
 from metastore.node.offline.members import membership_of
 from metastore.node.offline.reading import Progress, ReadingFiles
 from metastore.node.offline.state_check import check_state
@@ -66,8 +68,18 @@ def verify_directory(
 
 
 def verify_file(path: Path, progress: Progress) -> Findings:
-    """One snapshot or backup."""
+    """One snapshot or backup, or an etcd snapshot."""
     try:
+        if is_etcd_snapshot(path):
+            check_hash(path, progress)
+            header = check_snapshot(path, progress)
+            yield Finding(
+                Verdict.SOUND,
+                "snapshot",
+                f"{path.name}: of an etcd, index {header.meta.index}, term {header.meta.term}, "
+                f"revision {header.revision}, compacted {header.compacted_revision}",
+            )
+            return
         header = verify_snapshot(path, ReadingFiles(progress))
     except _BAD as error:
         yield Finding(Verdict.DAMAGED, "snapshot", _said(error))
