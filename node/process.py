@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -96,14 +96,7 @@ def _run(settings: Settings) -> ExitCode:
     security = read_security(settings)
     _allow_many_connections()
     with ExitStack() as stack:
-        directory = open_data_directory(
-            settings.data_dir,
-            settings.cluster_id,
-            settings.node_id,
-            settings.engine,
-            joins=bool(settings.join),
-        )
-        stack.callback(directory.close)
+        directory = stack.enter_context(_open_directory(settings))
         garbage.rest_while_loading()
         store, raft_log = _open_engine(settings, directory)
         loop = _make_loop(settings, directory, store, raft_log, security, logger)
@@ -115,8 +108,8 @@ def _run(settings: Settings) -> ExitCode:
             # It came during recovery, when there was no loop yet that could have heard it.
             loop.request_stop()
         if settings.etcd:
-            gateway = Gateway(command_of(settings, security), logger)
-            signals.tell(stack.enter_context(gateway).request_stop)
+            gateway = stack.enter_context(Gateway(command_of(settings, security), logger))
+            signals.tell(gateway.request_stop)
         logger.info(
             "node started",
             cluster_id=settings.cluster_id,
@@ -129,6 +122,18 @@ def _run(settings: Settings) -> ExitCode:
         code = loop.run()
         logger.info("node stopped", code=code.name.lower())
     return code
+
+
+def _open_directory(settings: Settings) -> "closing[DataDirectory]":
+    return closing(
+        open_data_directory(
+            settings.data_dir,
+            settings.cluster_id,
+            settings.node_id,
+            settings.engine,
+            joins=bool(settings.join),
+        )
+    )
 
 
 def _check_engine(settings: Settings) -> None:

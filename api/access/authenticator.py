@@ -7,17 +7,18 @@ up once more before it is refused.
 """
 
 import asyncio
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from metastore.api.access.jwt_tokens import read_spec
+from metastore.api.access.jwt_tokens import VerifyOnly, read_spec
 from metastore.api.access.passwords import Passwords
 from metastore.api.access.tokens import Claims
 from metastore.api.calls import ApiError, Caller, Status
 from metastore.api.link import Identity, NodeLink
-from metastore.transport.auth_ops import AUTH_NOT_ENABLED, AuthAction, auth
+from metastore.transport.auth_ops import AUTH_NOT_ENABLED, SECRET_BYTES, AuthAction, auth
 
 INVALID_TOKEN = "etcdserver: invalid auth token"
 AUTH_FAILED = "etcdserver: authentication failed, invalid user ID or password"
@@ -81,7 +82,10 @@ class Authenticator:
         if not await self.passwords.is_right(password, found.password_hash):
             raise ApiError(Status.INVALID_ARGUMENT, AUTH_FAILED)
         claims = Claims(name, found.password_revision, int(self._clock()))
-        token = self._tokens.issue(claims, found.token_secret)
+        try:
+            token = self._tokens.issue(claims, found.token_secret)
+        except VerifyOnly as error:
+            raise ApiError(Status.UNKNOWN, str(error)) from None
         self._note_use(token)
         return token
 
@@ -138,9 +142,12 @@ class Authenticator:
         return await asyncio.shield(asking)
 
     async def _ask(self, user: str) -> Credentials:
-        question = auth(AuthAction.CREDENTIALS, user)
-        _, _, *fields = await self._link.ask_as_gateway(question)
-        found = Credentials(*fields)
+        found = await self._credentials(user)
+        if found.is_enabled and not found.token_secret:
+            # As after a restore from an etcd's snapshot, which has no such thing; the first counts.
+            enable = auth(AuthAction.ENABLE, secrets.token_bytes(SECRET_BYTES))
+            await self._link.ask_as_gateway(enable)
+            found = await self._credentials(user)
         if found.auth_revision >= self._nobody.auth_revision:
             if found.auth_revision != self._nobody.auth_revision:
                 self._users.clear()
@@ -152,3 +159,7 @@ class Authenticator:
                 while len(self._users) > REMEMBERED_MAX:
                     self._users.popitem(last=False)
         return found
+
+    async def _credentials(self, user: str) -> Credentials:
+        _, _, *fields = await self._link.ask_as_gateway(auth(AuthAction.CREDENTIALS, user))
+        return Credentials(*fields)

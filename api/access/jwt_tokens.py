@@ -42,6 +42,10 @@ def read_spec(spec: str) -> Tokens:
     return JwtTokens(options)
 
 
+class VerifyOnly(Exception):
+    """No token can be given out here; etcd's text."""
+
+
 class JwtTokens:
     slides = False
 
@@ -61,20 +65,31 @@ class JwtTokens:
             self._checking = public or _public_of(private)
         if not self._checking:
             raise TokenSpecInvalid("--auth-token: jwt needs priv-key, or at least pub-key")
+        self._try_keys()
+
+    def _try_keys(self) -> None:
+        """At the start, not at the first log-in: they are keys, of this method, and a pair."""
+        try:
+            if self._signing:
+                tried = jwt.encode({}, self._signing, self._method)
+                jwt.decode(tried, self._checking, algorithms=[self._method])
+            else:
+                jwt.get_algorithm_by_name(self._method).prepare_key(self._checking)
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise TokenSpecInvalid(
+                f"--auth-token: the keys do not fit {self._method} or each other: {error}"
+            ) from None
 
     def issue(self, claims: Claims, secret: bytes) -> str:
-        """Raises TokenSpecInvalid on a gateway that has only the public key."""
+        """Raises VerifyOnly on a gateway that has only the public key."""
         if not self._signing:
-            raise TokenSpecInvalid("this gateway has no priv-key to sign tokens with")
+            raise VerifyOnly("auth: token signing attempted with verify-only key")
         told = {
             "username": claims.user,
             "revision": claims.password_revision,
             "exp": claims.issued_s + self.ttl_s,
         }
-        try:
-            return jwt.encode(told, self._signing, self._method)
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise TokenSpecInvalid(f"priv-key does not fit {self._method}: {error}") from None
+        return jwt.encode(told, self._signing, self._method)
 
     def read_or_none(self, token: str, secret: bytes, now_s: float) -> Claims | None:
         if len(token) > TOKEN_CHARACTERS_MAX:
