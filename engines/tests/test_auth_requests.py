@@ -1,4 +1,4 @@
-"""A request in somebody's name is judged as a whole, by what is known now, whichever way it comes."""
+"""A request in somebody's name is judged as a whole, by what is known now, however it comes."""
 
 from typing import Any
 
