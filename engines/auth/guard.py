@@ -2,7 +2,7 @@
 
 Beside operations.py. Complete: what is not named here takes the role root. Stricter than etcd 3.5
 where that forgets to look: inside of nested transactions, at the leases and the previous values of
-puts in a transaction, and at names for COMPACT, LEASES and the keys of a lease.
+puts in a transaction, and at names for COMPACT, LEASES, the keys of a lease and changes of alarms.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -198,7 +198,7 @@ _JUDGES: Mapping[int, Callable[[Caller, Operation, KeysOfLease], bool]] = {
     int(Op.LEASE_TIME_TO_LIVE): _may_time_to_live,
     int(Op.LEASES): _may_as_user,
     int(Op.ALARMS): _may_as_anybody,
-    int(Op.ALARM_CHANGE): _may_as_anybody,
+    int(Op.ALARM_CHANGE): _may_as_root,  # NOSPACE stops all writes
     int(Op.SESSION_OPEN): _may_as_anybody,
     int(Op.SESSION_CLOSE): _may_as_anybody,
     int(Op.HASH): _may_as_root,

@@ -84,6 +84,7 @@ DENIED_TO_U: dict[str, Operation] = {
     "revoke a lease with a foreign key": (Op.LEASE_REVOKE, FOREIGN),
     "keys of a lease, one of them unreadable": (Op.LEASE_TIME_TO_LIVE, OWN, True),
     "hash": (Op.HASH, 0),
+    "change an alarm": (Op.ALARM_CHANGE, 1, True),
     "status": auth(AuthAction.STATUS),
     "enable": ENABLE,
     "disable": DISABLE,

@@ -192,4 +192,5 @@ _WORDS: dict[int, Callable[..., str]] = {
     ),
     Op.LEASE_CHECKPOINT: lambda lease, renewals, left_s: f"lease {lease:x} has {left_s} s left",
     Op.ALARM: _alarm,
+    Op.ALARM_CHANGE: _alarm,
 }

@@ -135,6 +135,7 @@ def test_keys_are_shown_only_when_asked_for(tmp_path: Path) -> None:
         ((int(schema.Op.SESSION), 17, 3, 1), "as command 3 of session 11"),
         ((int(schema.Op.ALARM), 1, True), "raise the alarm NOSPACE"),
         ((int(schema.Op.ALARM), 9, False), "clear the alarm 9"),
+        ((int(schema.Op.ALARM_CHANGE), 1, False), "clear the alarm NOSPACE"),
         (as_user("u", 3), "as user 'u' of auth revision 3"),
         (auth(AuthAction.USER_ADD, "u", b"hash"), "auth: user add 'u'"),
         (auth(AuthAction.ENABLE, b"s" * 32), "auth: enable"),

@@ -56,6 +56,7 @@ FOR_ADMINS: dict[str, Operation] = {
     "compact": (int(Op.COMPACT), 1, False),
     "change the members": member_ops.member_change([(member_ops.ChangeKind.REMOVE, 3)]),
     "move the leadership": member_ops.move_leader(2),
+    "change an alarm": (int(Op.ALARM_CHANGE), 1, True),
     "list users": auth(AuthAction.USER_LIST),
     "add a user": auth(AuthAction.USER_ADD, "u", b""),
     "what passwords are checked with": auth(AuthAction.CREDENTIALS, "u"),
