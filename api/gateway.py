@@ -78,9 +78,9 @@ class Gateway:
         await link.start(self._reach_s)
         await grpc.start(folder / "grpc")
         front = await self._listen(stack, settings.listen, web, peers, folder / "grpc")
-        # No calls are served there, only numbers.
-        numbers = WebApp((), link, metrics)
-        await self._listen(stack, settings.listen_metrics, numbers, peers, folder / "none")
+        if settings.listen_metrics:  # no calls are served there, only numbers
+            numbers = WebApp((), link, metrics)
+            await self._listen(stack, settings.listen_metrics, numbers, peers, folder / "none")
         stack.push_async_callback(grpc.stop, GRACE_S)
         stack.callback(front.stop_listening)
         self._front = front

@@ -6,6 +6,7 @@ Stands between settings.py (single values) and settings_sources.py (where values
 import ipaddress
 from dataclasses import replace
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from metastore.node.settings import (
     HEARTBEATS_PER_ELECTION_MIN,
@@ -38,7 +39,26 @@ def complete(settings: Settings, origins: Origins) -> Settings:
     settings = _with_own_member(settings, own)
     _check_binds(settings, origins)
     _check_reachable(settings, origins)
+    _check_gateway(settings, origins)
     return _with_client_urls(settings, origins)
+
+
+def _check_gateway(settings: Settings, origins: Origins) -> None:
+    """What the gateway would refuse stops the start: nobody reads what a process beside one says
+    again and again."""
+    has_certificate = settings.etcd_cert_file and settings.etcd_key_file
+    for key in ("etcd", "etcd_metrics"):
+        for url in getattr(settings, key):
+            parts = urlsplit(url)
+            if parts.scheme == "https" and not has_certificate:
+                raise _invalid(origins, key, url, "etcd_cert_file and etcd_key_file with https")
+            is_local = is_loopback(f"tcp://{parts.netloc}")
+            if parts.scheme == "http" and not settings.insecure and not is_local:
+                expected = "https, or an address of this machine alone, or insecure = true"
+                raise _invalid(origins, key, url, expected)
+    if settings.etcd_client_cert_auth and settings.etcd_trusted_ca_file is None:
+        expected = "false without etcd_trusted_ca_file"
+        raise _invalid(origins, "etcd_client_cert_auth", True, expected)
 
 
 def _invalid(origins: Origins, key: str, value: object, expected: str) -> SettingsInvalid:

@@ -13,6 +13,7 @@ from metastore.node.settings_sources import load
 REQUIRED = ["--node-id", "1", "--data-dir", "data"]
 JOIN = ["--join", "tcp://127.0.0.1:8002"]
 KEYS = ["--key-file", "node.key", "--access-file", "access.toml"]
+TLS = ("--insecure", "--etcd-cert-file", "c", "--etcd-key-file", "k")
 SOCKETS = ("peer", "client", "status", "snapshot")
 MEMBERS = [
     f"{n}=" + ",".join(f"tcp://127.0.0.1:70{n}{socket}" for socket in (1, 2, 3, 4))
@@ -172,14 +173,14 @@ def test_a_node_has_a_name_if_it_is_given_one() -> None:
 
 def test_clients_of_etcd_are_told_the_urls_that_are_given_or_else_those_listened_at() -> None:
     assert flags().etcd_advertise == ()
-    listening = ("--etcd", "http://127.0.0.1:2379", "--etcd", "https://h:2380")
+    listening = ("--etcd", "http://127.0.0.1:2379", "--etcd", "https://h:2380", *TLS)
     assert flags(*listening).etcd_advertise == ("http://127.0.0.1:2379", "https://h:2380")
     told = flags(*listening, "--etcd-advertise", "http://lb:1,http://lb:2")
     assert told.etcd_advertise == ("http://lb:1", "http://lb:2")
 
 
 def test_a_gateway_on_every_interface_is_told_with_the_host_of_the_node() -> None:
-    everywhere = ("--etcd", "http://0.0.0.0:2379", "--etcd", "https://[::]:2380")
+    everywhere = ("--etcd", "http://0.0.0.0:2379", "--etcd", "https://[::]:2380", *TLS)
     assert flags(*everywhere, "--client-advertise", "tcp://h1:7002").etcd_advertise == (
         "http://h1:2379",
         "https://h1:2380",
