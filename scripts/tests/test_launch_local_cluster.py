@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,22 @@ def test_a_cluster_with_keys_keeps_them(directory: Path) -> None:
     started = run("launch_local_cluster.py", "--start", "1", *where)  # alone, as it was
     assert started.returncode == 0, started.stderr
     assert recorded(directory).keys == laid.keys
+
+
+def test_a_cluster_with_gateways_names_them_and_serves_etcds_clients(directory: Path) -> None:
+    place = ("--data-dir", str(directory))
+    launched = run("launch_local_cluster.py", *place, "--nodes", "1", "--etcd", "--detach")
+    assert launched.returncode == 0, launched.stderr
+    document = json.loads((directory / "cluster.json").read_text())
+    (url,) = [node["etcd"] for node in document["nodes"]]
+    assert url in launched.stdout
+    with urllib.request.urlopen(f"{url}/version", timeout=10) as answer:
+        assert json.load(answer)["etcdserver"].startswith("3.")
+    assert run("launch_local_cluster.py", *place, "--stop").returncode == 0
+    # A kept cluster keeps them.
+    again = run("launch_local_cluster.py", *place, "--detach")
+    assert recorded(directory).nodes[0].etcd in again.stdout
+    assert run("launch_local_cluster.py", *place, "--stop").returncode == 0
 
 
 def test_half_of_what_keys_need_is_refused(tmp_path: Path) -> None:
