@@ -2,7 +2,8 @@
 
 Reading order 9. An operation of schema.py's table; its second element says what is wanted:
 
-    [AUTH, ENABLE, token_secret]               kept if none was kept before; to sign tokens with
+    [AUTH, ENABLE, token_secret]               kept if none was kept before; to sign tokens with,
+                                               until a DISABLE
     [AUTH, DISABLE]  [AUTH, STATUS]  [AUTH, USER_LIST]  [AUTH, ROLE_LIST]
     [AUTH, USER_ADD, user, password_hash]      b"": nobody can prove to be this user by a password
     [AUTH, USER_CHANGE_PASSWORD, user, password_hash]
@@ -18,9 +19,10 @@ and the header that makes a request somebody's, after a SESSION header if there 
 
     [AS, user, auth_revision]                  "": a caller that said no name
 
-While auth is on, a request under AS is carried out only if the user may do all of it, and only at
-this auth revision: whoever looked the user up must look again when users or roles have changed. A
-request without it comes from who was let in by other means (access file, loopback). Results:
+A request under AS is carried out only at this auth revision, also while auth is off: whoever looked
+the user up must look again when users or roles have changed. While auth is on, it is carried out
+only if the user may do all of it. A request without it comes from who was let in by other means
+(access file, loopback). Results:
 
     STATUS       [OK, revision, is_enabled, auth_revision]
     USER_GET     [OK, revision, [role, ...]]              USER_LIST, ROLE_LIST: names, sorted

@@ -74,14 +74,16 @@ class AuthTables:
         self._replace(ROLE_FACT + name.encode(), _encode(self.roles.pop(name)), None)
 
     def enable(self, token_secret: bytes) -> None:
-        """The first secret stays."""
+        """The first secret stays, until auth is off."""
         self.is_enabled = True
         self.token_secret = self.token_secret or token_secret
         self._note_scalars()
 
     def disable(self) -> None:
-        """And the next revision."""
+        """And the next revision. No token that was signed so far is ever valid again, as in
+        etcd."""
         self.is_enabled = False
+        self.token_secret = b""
         self.advance()
 
     def advance(self) -> None:

@@ -9,6 +9,7 @@ from auth_machine import (
     done,
     one_named,
     peopled,
+    revision_of,
 )
 from state_machine import Machine
 
@@ -167,4 +168,10 @@ def test_while_auth_is_off_everybody_may_do_everything(machine: Machine) -> None
     machine.run(DISABLE)
     for user in ("", "u", "gone"):
         for operation in (put(b"z", b"2"), auth(AuthAction.USER_LIST)):
-            assert done(*machine.run(as_user(user, 0), operation))
+            assert done(*machine.run(as_user(user, revision_of(machine)), operation))
+
+
+def test_who_has_not_heard_that_auth_is_off_is_told_to_look(machine: Machine) -> None:
+    before = as_user("u", revision_of(machine))
+    machine.run(DISABLE)
+    assert machine.run(before, put(b"p", b"2")) == (OLD_REVISION,)

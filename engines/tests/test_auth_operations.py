@@ -139,13 +139,15 @@ def test_a_user_that_comes_back_is_another_one() -> None:
     assert credentials(machine, "u")[5] > before
 
 
-def test_the_first_secret_stays() -> None:
+def test_the_first_secret_stays_as_long_as_auth_is_on() -> None:
     machine = guarded()
-    again = auth(AuthAction.ENABLE, b"x" * 32)
-    machine.run(again)
-    machine.run(DISABLE)
-    machine.run(again)
+    another = b"x" * 32
+    machine.run(auth(AuthAction.ENABLE, another))
     assert credentials(machine, "root")[6] == SECRET
+    machine.run(DISABLE)
+    assert credentials(machine, "root")[6] == b""
+    machine.run(auth(AuthAction.ENABLE, another))
+    assert credentials(machine, "root")[6] == another
 
 
 def test_the_revision_of_the_keys_is_told_and_does_not_change() -> None:
