@@ -1,11 +1,10 @@
-"""Auth of etcd: users, roles, permissions, and tokens for who has a password.
+"""etcd's Auth service: users, roles, permissions, and tokens for who has a password.
 
 What may be done by whom is decided where the data is, in the state machine; here passwords become
-hashes, and a right password becomes a token.
+hashes, and a right password becomes a token (access/). A hash that a client made itself
+(`hashedPassword`) is not looked at, as in etcd, which makes one of the password in any case.
 """
 
-import base64
-import binascii
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -14,124 +13,148 @@ from metastore.api.access.authenticator import Authenticator
 from metastore.api.calls import ApiError, Caller, Status
 from metastore.api.link import NodeLink
 from metastore.api.protocol.messages import rpc
-from metastore.transport.auth_ops import SECRET_BYTES, USER_EMPTY, AuthAction, auth
+from metastore.transport.auth_ops import (
+    PERMISSION_NOT_GIVEN,
+    SECRET_BYTES,
+    USER_EMPTY,
+    AuthAction,
+    Need,
+    Permission,
+    auth,
+)
 
-BAD_HASH = "etcdserver: invalid auth management"
+# etcd keeps whatever number it is given; nothing could be done with such a permission.
+PERMISSION_UNKNOWN = "metastore: unknown type of permission"
+_PERMISSIONS = frozenset(map(int, Permission))
 
 
 class Auth:
-    """`authenticator` is that of the link."""
+    """`etcdserverpb.Auth`. `authenticator`: the one that the link asks who calls."""
 
     def __init__(self, link: NodeLink, authenticator: Authenticator) -> None:
         self._link = link
         self._authenticator = authenticator
 
+    # The whole
+
     async def auth_enable(self, request: Any, caller: Caller) -> Any:
-        secret = secrets.token_bytes(SECRET_BYTES)  # counts if the cluster has none yet
-        header = await self._change(caller, AuthAction.ENABLE, secret)
-        return rpc.AuthEnableResponse(header=header)
+        secret = secrets.token_bytes(SECRET_BYTES)  # counts if the cluster has none
+        return await self._change(rpc.AuthEnableResponse(), caller, AuthAction.ENABLE, secret)
 
     async def auth_disable(self, request: Any, caller: Caller) -> Any:
-        return rpc.AuthDisableResponse(header=await self._change(caller, AuthAction.DISABLE))
+        return await self._change(rpc.AuthDisableResponse(), caller, AuthAction.DISABLE)
 
     async def auth_status(self, request: Any, caller: Caller) -> Any:
-        """No right is needed."""
-        _, revision, is_on, auth_revision = await self._link.ask_as_gateway(auth(AuthAction.STATUS))
-        header = self._link.header(revision)
-        return rpc.AuthStatusResponse(header=header, enabled=is_on, authRevision=auth_revision)
+        reply = rpc.AuthStatusResponse()
+        reply.enabled, reply.authRevision = await self._read(reply, caller, AuthAction.STATUS)
+        return reply
 
     async def authenticate(self, request: Any, caller: Caller) -> Any:
-        token = await self._authenticator.log_in(request.name, request.password)
-        return rpc.AuthenticateResponse(header=self._link.header(), token=token)
+        """Whatever token comes with it is not looked at: the old one of a client that comes for a
+        new one is over."""
+        token, revision = await self._authenticator.log_in(request.name, request.password)
+        reply = rpc.AuthenticateResponse(token=token)
+        self._link.fill_header(reply.header, revision)
+        return reply
+
+    # Users
 
     async def user_add(self, request: Any, caller: Caller) -> Any:
+        # First whether the caller may: a hash is dear, and nobody else shall make us work for it.
+        await self._link.check(caller, Need.ADMIN)
         if not request.name:
             raise ApiError(Status.INVALID_ARGUMENT, USER_EMPTY)
         hashed = b""
         if not request.options.no_password:
-            hashed = await self._hash_of(request)
-        header = await self._change(caller, AuthAction.USER_ADD, request.name, hashed)
-        return rpc.AuthUserAddResponse(header=header)
+            hashed = await self._authenticator.passwords.hash(request.password)
+        reply = rpc.AuthUserAddResponse()
+        return await self._change(reply, caller, AuthAction.USER_ADD, request.name, hashed)
 
     async def user_change_password(self, request: Any, caller: Caller) -> Any:
-        hashed = await self._hash_of(request)
-        action = AuthAction.USER_CHANGE_PASSWORD
-        header = await self._change(caller, action, request.name, hashed)
-        return rpc.AuthUserChangePasswordResponse(header=header)
-
-    async def user_get(self, request: Any, caller: Caller) -> Any:
-        header, roles = await self._read(caller, AuthAction.USER_GET, request.name)
-        return rpc.AuthUserGetResponse(header=header, roles=roles)
-
-    async def user_list(self, request: Any, caller: Caller) -> Any:
-        header, users = await self._read(caller, AuthAction.USER_LIST)
-        return rpc.AuthUserListResponse(header=header, users=users)
+        """A user without a password stays so, as in etcd."""
+        await self._link.check(caller, Need.ADMIN)
+        user = await self._authenticator.credentials(request.name)
+        hashed = b""
+        if user.password_hash:
+            hashed = await self._authenticator.passwords.hash(request.password)
+        reply, action = rpc.AuthUserChangePasswordResponse(), AuthAction.USER_CHANGE_PASSWORD
+        return await self._change(reply, caller, action, request.name, hashed)
 
     async def user_delete(self, request: Any, caller: Caller) -> Any:
-        header = await self._change(caller, AuthAction.USER_DELETE, request.name)
-        return rpc.AuthUserDeleteResponse(header=header)
+        reply = rpc.AuthUserDeleteResponse()
+        return await self._change(reply, caller, AuthAction.USER_DELETE, request.name)
 
     async def user_grant_role(self, request: Any, caller: Caller) -> Any:
-        header = await self._change(caller, AuthAction.USER_GRANT, request.user, request.role)
-        return rpc.AuthUserGrantRoleResponse(header=header)
+        reply, action = rpc.AuthUserGrantRoleResponse(), AuthAction.USER_GRANT
+        return await self._change(reply, caller, action, request.user, request.role)
 
     async def user_revoke_role(self, request: Any, caller: Caller) -> Any:
-        header = await self._change(caller, AuthAction.USER_REVOKE, request.name, request.role)
-        return rpc.AuthUserRevokeRoleResponse(header=header)
+        reply, action = rpc.AuthUserRevokeRoleResponse(), AuthAction.USER_REVOKE
+        return await self._change(reply, caller, action, request.name, request.role)
+
+    async def user_get(self, request: Any, caller: Caller) -> Any:
+        reply = rpc.AuthUserGetResponse()
+        (roles,) = await self._read(reply, caller, AuthAction.USER_GET, request.name)
+        reply.roles.extend(roles)
+        return reply
+
+    async def user_list(self, request: Any, caller: Caller) -> Any:
+        reply = rpc.AuthUserListResponse()
+        (users,) = await self._read(reply, caller, AuthAction.USER_LIST)
+        reply.users.extend(users)
+        return reply
+
+    # Roles
 
     async def role_add(self, request: Any, caller: Caller) -> Any:
-        header = await self._change(caller, AuthAction.ROLE_ADD, request.name)
-        return rpc.AuthRoleAddResponse(header=header)
+        reply = rpc.AuthRoleAddResponse()
+        return await self._change(reply, caller, AuthAction.ROLE_ADD, request.name)
+
+    async def role_delete(self, request: Any, caller: Caller) -> Any:
+        reply = rpc.AuthRoleDeleteResponse()
+        return await self._change(reply, caller, AuthAction.ROLE_DELETE, request.role)
+
+    async def role_grant_permission(self, request: Any, caller: Caller) -> Any:
+        granted = request.perm
+        if not request.HasField("perm"):
+            await self._link.check(caller, Need.ADMIN)
+            raise ApiError(Status.INVALID_ARGUMENT, PERMISSION_NOT_GIVEN)
+        if granted.permType not in _PERMISSIONS:
+            await self._link.check(caller, Need.ADMIN)
+            raise ApiError(Status.INVALID_ARGUMENT, PERMISSION_UNKNOWN)
+        arguments = (request.name, granted.permType, granted.key, granted.range_end)
+        reply = rpc.AuthRoleGrantPermissionResponse()
+        return await self._change(reply, caller, AuthAction.ROLE_GRANT, *arguments)
+
+    async def role_revoke_permission(self, request: Any, caller: Caller) -> Any:
+        reply = rpc.AuthRoleRevokePermissionResponse()
+        arguments = (request.role, request.key, request.range_end)
+        return await self._change(reply, caller, AuthAction.ROLE_REVOKE, *arguments)
 
     async def role_get(self, request: Any, caller: Caller) -> Any:
-        header, permissions = await self._read(caller, AuthAction.ROLE_GET, request.role)
-        reply = rpc.AuthRoleGetResponse(header=header)
+        reply = rpc.AuthRoleGetResponse()
+        (permissions,) = await self._read(reply, caller, AuthAction.ROLE_GET, request.role)
         for kind, key, range_end in permissions:
             reply.perm.add(permType=kind, key=key, range_end=range_end)
         return reply
 
     async def role_list(self, request: Any, caller: Caller) -> Any:
-        header, roles = await self._read(caller, AuthAction.ROLE_LIST)
-        return rpc.AuthRoleListResponse(header=header, roles=roles)
+        reply = rpc.AuthRoleListResponse()
+        (roles,) = await self._read(reply, caller, AuthAction.ROLE_LIST)
+        reply.roles.extend(roles)
+        return reply
 
-    async def role_delete(self, request: Any, caller: Caller) -> Any:
-        header = await self._change(caller, AuthAction.ROLE_DELETE, request.role)
-        return rpc.AuthRoleDeleteResponse(header=header)
-
-    async def role_grant_permission(self, request: Any, caller: Caller) -> Any:
-        granted = request.perm
-        header = await self._change(
-            caller,
-            AuthAction.ROLE_GRANT,
-            request.name,
-            granted.permType,
-            granted.key,
-            granted.range_end,
-        )
-        return rpc.AuthRoleGrantPermissionResponse(header=header)
-
-    async def role_revoke_permission(self, request: Any, caller: Caller) -> Any:
-        action = AuthAction.ROLE_REVOKE
-        header = await self._change(caller, action, request.role, request.key, request.range_end)
-        return rpc.AuthRoleRevokePermissionResponse(header=header)
-
-    async def _hash_of(self, request: Any) -> bytes:
-        """A client may have made it itself."""
-        if not request.hashedPassword:
-            return await self._authenticator.passwords.hash(request.password)
-        try:
-            return base64.b64decode(request.hashedPassword, validate=True)
-        except binascii.Error:
-            raise ApiError(Status.INVALID_ARGUMENT, BAD_HASH) from None
-
-    async def _change(self, caller: Caller, action: AuthAction, *arguments: Any) -> Any:
-        """The header of the answer. What is remembered of users here is over then."""
+    async def _change(self, reply: Any, caller: Caller, action: AuthAction, *arguments: Any) -> Any:
+        """The reply, with its header."""
         result = await self._link.ask(caller, auth(action, *arguments))
-        await self._authenticator.refresh()
-        return self._link.header(result[1])
+        self._authenticator.forget()
+        self._link.fill_header(reply.header, result[1])
+        return reply
 
     async def _read(
-        self, caller: Caller, action: AuthAction, *arguments: Any
-    ) -> tuple[Any, Sequence[Any]]:
-        _, revision, found = await self._link.ask(caller, auth(action, *arguments))
-        return self._link.header(revision), found
+        self, reply: Any, caller: Caller, action: AuthAction, *arguments: str
+    ) -> Sequence[Any]:
+        """What comes after the revision; the reply gets its header."""
+        _, revision, *found = await self._link.ask(caller, auth(action, *arguments))
+        self._link.fill_header(reply.header, revision)
+        return found

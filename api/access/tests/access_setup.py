@@ -22,14 +22,17 @@ class FakeCluster:
         self.is_enabled = True
         self.revision = 5
         self.users: dict[str, tuple[bytes, int]] = {}
+        self.secret = SECRET
         self.questions: list[str] = []
+        self.gate: asyncio.Event | None = None  # answers leave when it is set
 
     async def ask_as_gateway(self, operation: Any, **_: Any) -> Any:
         _, _, user = operation
         self.questions.append(user)
-        await asyncio.sleep(0)
         known = self.users.get(user, (b"", 0))
-        return (0, 9, self.is_enabled, self.revision, *known, SECRET)
+        answer = (0, 9, self.is_enabled, self.revision, *known, self.secret)
+        await (asyncio.sleep(0) if self.gate is None else self.gate.wait())
+        return answer
 
 
 class Setup:
@@ -42,12 +45,21 @@ class Setup:
     def another(self, spec: str = "simple") -> Authenticator:
         """Of another gateway of the same cluster."""
         cluster: Any = self.cluster
-        return Authenticator(cluster, spec, passwords=self.passwords, clock=lambda: self.now_s)
+        return Authenticator(
+            cluster,
+            spec,
+            passwords=self.passwords,
+            clock=lambda: self.now_s,
+            timer=lambda: self.now_s,
+        )
 
     async def add_user(self, name: str, password: str) -> None:
         self.cluster.revision += 1
         hashed = await self.passwords.hash(password)
         self.cluster.users[name] = (hashed, self.cluster.revision)
+
+    async def log_in(self, name: str, password: str) -> str:
+        return (await self.authenticator.log_in(name, password)).token
 
     async def identity(self, token: str = "", certificate: str = "") -> Identity:
         return await self.authenticator.identity_of(Caller(token, certificate))

@@ -4,11 +4,11 @@ alone."""
 import asyncio
 
 import pytest
-from access_setup import CHEAP, SECRET, Setup, refused, run
+from access_setup import SECRET, Setup, refused, run
 
-from metastore.api.access.authenticator import AUTH_FAILED, INVALID_TOKEN
-from metastore.api.access.passwords import Passwords
-from metastore.api.access.tokens import Claims, SimpleTokens
+from metastore.api.access import authenticator
+from metastore.api.access.authenticator import AUTH_FAILED, INVALID_TOKEN, NO_PASSWORD
+from metastore.api.access.tokens import Grounds, SimpleTokens
 from metastore.api.calls import Caller
 from metastore.api.link import Identity
 from metastore.transport.auth_ops import AUTH_NOT_ENABLED
@@ -18,7 +18,7 @@ def test_a_token_is_its_user_and_a_wrong_password_is_told_from_nothing() -> None
     async def scenario() -> None:
         setup = Setup()
         await setup.add_user("ann", "right")
-        token = await setup.authenticator.log_in("ann", "right")
+        token = await setup.log_in("ann", "right")
         assert await setup.identity(token) == Identity("ann", 6)
         for name, password in (("ann", "wrong"), ("nobody", "right"), ("ann", "")):
             answer = await refused(setup.authenticator.log_in(name, password))
@@ -31,7 +31,9 @@ def test_a_user_without_a_password_cannot_log_in() -> None:
     async def scenario() -> None:
         setup = Setup()
         setup.cluster.users["ann"] = (b"", 6)
-        assert (await refused(setup.authenticator.log_in("ann", "")))[0] == 3
+        for password in ("", "right"):
+            answer = await refused(setup.authenticator.log_in("ann", password))
+            assert answer == (2, NO_PASSWORD)
 
     run(scenario())
 
@@ -43,7 +45,7 @@ def test_while_auth_is_off_nobody_is_asked_and_no_token_is_valid() -> None:
         assert await setup.identity() == Identity("", 5)
         asked = len(setup.cluster.questions)
         for _ in range(3):
-            assert await setup.identity(certificate="ann") == Identity("", 5)
+            assert await setup.identity(certificate="ann") == Identity("ann", 5)
         assert len(setup.cluster.questions) == asked
         assert await refused(setup.authenticator.log_in("ann", "x")) == (9, AUTH_NOT_ENABLED)
         assert await refused(setup.identity("some token")) == (16, INVALID_TOKEN)
@@ -55,7 +57,7 @@ def test_a_certificate_is_a_user_unless_a_token_says_another() -> None:
     async def scenario() -> None:
         setup = Setup()
         await setup.add_user("ann", "right")
-        token = await setup.authenticator.log_in("ann", "right")
+        token = await setup.log_in("ann", "right")
         assert await setup.identity(certificate="ben") == Identity("ben", 6)
         assert await setup.identity(token, "ben") == Identity("ann", 6)
 
@@ -66,7 +68,7 @@ def test_a_token_lives_five_minutes_after_its_last_use() -> None:
     async def scenario() -> None:
         setup = Setup()
         await setup.add_user("ann", "right")
-        token = await setup.authenticator.log_in("ann", "right")
+        token = await setup.log_in("ann", "right")
         other = setup.another()
         for _ in range(3):
             setup.now_s += 299
@@ -83,7 +85,7 @@ def test_another_gateway_takes_the_token_without_having_heard_of_it() -> None:
     async def scenario() -> None:
         setup = Setup()
         await setup.add_user("ann", "right")
-        token = await setup.authenticator.log_in("ann", "right")
+        token = await setup.log_in("ann", "right")
         assert await setup.another().identity_of(Caller(token)) == Identity("ann", 6)
 
     run(scenario())
@@ -95,8 +97,8 @@ def test_a_user_that_changes_loses_its_tokens_as_soon_as_that_is_known(how: str)
         setup = Setup()
         await setup.add_user("ann", "right")
         await setup.add_user("ben", "right")
-        token = await setup.authenticator.log_in("ann", "right")
-        others = await setup.authenticator.log_in("ben", "right")
+        token = await setup.log_in("ann", "right")
+        others = await setup.log_in("ben", "right")
         await setup.identity(token)
         if how == "deleted":
             setup.cluster.revision += 1
@@ -115,7 +117,7 @@ def test_a_token_that_was_changed_is_none(how: str) -> None:
     async def scenario() -> None:
         setup = Setup()
         await setup.add_user("ann", "right")
-        token = await setup.authenticator.log_in("ann", "right")
+        token = await setup.log_in("ann", "right")
         changed = {"shorter": token[:-1], "longer": "A" + token, "not ASCII": "é"}
         spoiled = changed.get(how, token.swapcase())
         assert await refused(setup.identity(spoiled)) == (16, INVALID_TOKEN)
@@ -124,15 +126,15 @@ def test_a_token_that_was_changed_is_none(how: str) -> None:
 
 
 def test_a_token_of_another_cluster_is_none() -> None:
-    token = SimpleTokens().issue(Claims("ann", 6, 1000), b"another secret")
-    assert SimpleTokens().read_or_none(token, SECRET, 1000.0) is None
+    token = SimpleTokens().issue(Grounds("ann", 6, 6, b"another secret"), 1000.0)
+    assert SimpleTokens().read_or_none(token, SECRET) is None
 
 
 def test_enabling_is_noticed_by_who_comes_with_a_token() -> None:
     async def scenario() -> None:
         setup = Setup()
         await setup.add_user("ann", "right")
-        token = await setup.another().log_in("ann", "right")
+        token = (await setup.another().log_in("ann", "right")).token
         setup.cluster.is_enabled = False
         await setup.identity()  # remembers that it is off
         setup.cluster.is_enabled = True  # which makes no new auth revision
@@ -162,12 +164,62 @@ def test_a_caller_that_leaves_does_not_take_the_answer_of_the_others_along() -> 
     run(scenario())
 
 
-def test_long_passwords_count_with_their_first_72_bytes_as_in_etcd() -> None:
+def test_a_token_for_a_new_password_is_taken_by_who_remembers_the_old_one() -> None:
     async def scenario() -> None:
-        passwords = Passwords(CHEAP)
-        hashed = await passwords.hash("x" * 72 + "abc")
-        assert await passwords.is_right("x" * 72 + "other", hashed)
-        assert not await passwords.is_right("x" * 71, hashed)
-        assert not await passwords.is_right("x", b"no hash of bcrypt's")
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        await setup.identity(await setup.log_in("ann", "right"))
+        await setup.add_user("ann", "new")
+        token = (await setup.another().log_in("ann", "new")).token
+        assert (await setup.identity(token)).user == "ann"
+
+    run(scenario())
+
+
+def test_a_token_is_one_text_only() -> None:
+    token = SimpleTokens().issue(Grounds("ann", 6, 6, SECRET), 1000.0)
+    assert SimpleTokens().read_or_none(token, SECRET) is not None
+    assert SimpleTokens().read_or_none(f"{token[:9]}\n{token[9:]}", SECRET) is None
+
+
+def test_tokens_end_when_auth_is_switched_off_and_on_again() -> None:
+    async def scenario() -> None:
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        token = await setup.log_in("ann", "right")
+        assert (await setup.identity(token)).user == "ann"
+        setup.cluster.secret = b"another secret"
+        setup.cluster.revision += 1
+        await setup.authenticator.refresh()
+        assert await refused(setup.identity(token)) == (16, INVALID_TOKEN)
+
+    run(scenario())
+
+
+def test_a_token_in_use_asks_nobody() -> None:
+    async def scenario() -> None:
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        token = await setup.log_in("ann", "right")
+        asked = len(setup.cluster.questions)
+        for _ in range(5):
+            await setup.identity(token)
+        assert len(setup.cluster.questions) == asked
+
+    run(scenario())
+
+
+def test_only_so_many_tokens_are_remembered_and_the_others_still_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(authenticator, "TOKENS_MAX", 3)
+
+    async def scenario() -> None:
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        tokens = [await setup.log_in("ann", "right") for _ in range(6)]
+        for token in tokens + tokens:
+            assert (await setup.identity(token)).user == "ann"
+        assert len(setup.authenticator._bearers) == 3
 
     run(scenario())

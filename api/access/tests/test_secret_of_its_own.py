@@ -1,4 +1,4 @@
-"""A cluster whose auth is on and that has no secret for tokens gets one before any token counts."""
+"""A cluster whose auth is on and that has no secret for tokens: until then none is valid."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from metastore.api.access.authenticator import INVALID_TOKEN, Authenticator
 from metastore.api.access.passwords import Passwords
-from metastore.api.access.tokens import Claims, SimpleTokens
+from metastore.api.access.tokens import Grounds, SimpleTokens
 from metastore.api.calls import ApiError, Caller
 from metastore.transport.auth_ops import SECRET_BYTES, AuthAction
 
@@ -36,12 +36,15 @@ def test_a_restored_cluster_gets_a_secret_and_tokens_signed_with_none_are_refuse
         passwords = Passwords(CHEAP)
         cluster: Any = RestoredCluster(await passwords.hash("right"))
         gateway = Authenticator(cluster, "simple", passwords=passwords, clock=lambda: 1000.0)
-        forged = SimpleTokens().issue(Claims("ann", 5, 1000), b"")
+        forged = SimpleTokens().issue(Grounds("ann", 5, 5, b""), 1000.0)
         with pytest.raises(ApiError) as caught:
             await gateway.identity_of(Caller(forged))
         assert caught.value.message == INVALID_TOKEN
+        with pytest.raises(ApiError) as caught:
+            await gateway.log_in("ann", "wrong")
+        assert cluster.secret == b""
+        token = (await gateway.log_in("ann", "right")).token
         assert len(cluster.secret) == SECRET_BYTES
-        token = await gateway.log_in("ann", "right")
         other = Authenticator(cluster, "simple", passwords=passwords, clock=lambda: 1000.0)
         assert (await other.identity_of(Caller(token))).user == "ann"
         assert cluster.enabled_count == 1
