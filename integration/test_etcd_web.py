@@ -247,4 +247,5 @@ def test_a_stream_that_begins_with_no_message_is_refused(
     systems: tuple[System, System],
 ) -> None:
     refused = systems[1].ask_json("/v3/watch", '{"create_request": {"key": "!"}}')
-    assert (refused[0], refused[1][0]["code"]) == (400, 3)  # etcd: 500, of the same cause
+    error = refused[1][0]["error"]
+    assert (refused[0], error["grpc_code"]) == (400, 3)  # etcd: 500, of the same cause

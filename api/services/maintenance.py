@@ -9,12 +9,13 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from metastore.api.access.authenticator import INVALID_TOKEN
 from metastore.api.calls import ApiError, Caller, Status
 from metastore.api.link import NodeLink
 from metastore.api.protocol.messages import rpc
 from metastore.api.version import CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION
 from metastore.transport import member_ops, schema
-from metastore.transport.auth_ops import USER_EMPTY, Need
+from metastore.transport.auth_ops import PERMISSION_DENIED, USER_EMPTY, Need
 from metastore.transport.envelope import ReadLevel
 from metastore.transport.schema import Op
 
@@ -25,6 +26,7 @@ BAD_VERSION = "etcdserver: wrong downgrade target version format"
 BAD_TARGET = "etcdserver: invalid downgrade target version"
 NO_DOWNGRADE = "etcdserver: no inflight downgrade job"
 NOT_CAPABLE = "etcdserver: not capable"
+_OF_ACCESS = (USER_EMPTY, PERMISSION_DENIED, INVALID_TOKEN)
 _32_BITS = (1 << 32) - 1
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)(\.(0|[1-9]\d*))?")
 
@@ -148,9 +150,9 @@ class Maintenance:
         try:
             await self._link.check(caller, Need.ADMIN)
         except ApiError as error:
-            if error.message == USER_EMPTY:
+            if error.message in _OF_ACCESS:
                 # Of these calls etcd gives the inner error, unwrapped.
-                text = USER_EMPTY.replace("etcdserver:", "auth:")
+                text = error.message.replace("etcdserver:", "auth:")
                 raise ApiError(Status.UNKNOWN, text) from None
             raise
 

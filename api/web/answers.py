@@ -37,12 +37,12 @@ def answer(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=json_bytes(value), status=status, content_type="application/json")
 
 
-def refusal(error: ApiError) -> web.Response:
+def refusal(error: ApiError, *, is_stream: bool = False) -> web.Response:
     """Of a call that has sent nothing yet."""
     body = {"error": error.message, "code": int(error.code), "message": error.message}
     status = HTTP_STATUS[error.code]
     return web.Response(
-        body=json_bytes(body),
+        body=last_line_of(error) if is_stream else json_bytes(body),
         status=status,
         reason=_REASONS.get(status),
         content_type="application/json",

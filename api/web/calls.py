@@ -39,14 +39,14 @@ def handler_of(method: Method, metrics: Metrics) -> Handler:
             return await serve(method, request)
         except ApiError as error:
             code = error.code
-            return refusal(error)
+            return refusal(error, is_stream=method.sends_stream)
         except (ConnectionError, asyncio.CancelledError):
             code = Status.CANCELLED
             raise
         except Exception:
             _log.exception("a call failed", extra={"method": method.path})
             code = Status.INTERNAL
-            return refusal(ApiError(code, FAILED))
+            return refusal(ApiError(code, FAILED), is_stream=method.sends_stream)
         finally:
             counts.end(code)
 
