@@ -115,8 +115,6 @@ class Auth:
         return await self._change(reply, caller, AuthAction.ROLE_DELETE, request.role)
 
     async def role_grant_permission(self, request: Any, caller: Caller) -> Any:
-        if not request.HasField("perm"):
-            raise ApiError(Status.INVALID_ARGUMENT, PERMISSION_NOT_GIVEN)
         granted = request.perm
         if not request.HasField("perm"):
             await self._link.check(caller, Need.ADMIN)
