@@ -22,6 +22,11 @@ ROWS = (
     Row(f"batches of {load.BATCH} puts, 16", "batch", 16, 1),
     Row(f"ranges of {load.RANGE:,}, 16", "range", 16, 1),
     Row("watch events, 100 watchers", "watch", 100, 1),
+    Row("gRPC puts, 1 client", "put", 1, 1, is_grpc=True),
+    Row("gRPC puts, 64 clients", "put", 64, 1, is_grpc=True),
+    Row("gRPC puts, 64 clients x 16", "put", 64, 16, is_grpc=True),
+    Row("gRPC gets, 64 clients", "get", 64, 1, is_grpc=True),
+    Row("gRPC gets, 64 clients x 16", "get", 64, 16, is_grpc=True),
 )
 MEMORY = "MB per million keys"
 RESTART = "restart with many keys, ms"
@@ -60,6 +65,8 @@ def _run_rows(rows: list[Row], rounds: int, seconds: float, results: dict[str, S
                     for contender in contenders:
                         contender.fill(load.KEYS, load.key_of)
                 results[row.name] = _measure(contenders, row, rounds, seconds)
+                if not results[row.name]:
+                    continue  # nobody here who could be asked so
                 print(_line(row.name, results[row.name]), flush=True)
         finally:
             for contender in contenders:
@@ -97,8 +104,9 @@ def _measure(contenders: list[Contender], row: Row, rounds: int, seconds: float)
 
 
 def _line(name: str, samples: Samples) -> str:
-    ours = samples["memory"]
-    text = f"{name:28} memory {statistics.median(ours):>10,.0f}"
+    own = "memory" if "memory" in samples else "gateway"
+    ours = samples[own]
+    text = f"{name:28} {own:7} {statistics.median(ours):>10,.0f}"
     for other in ("rocksdb", "etcd", "pysyncobj"):
         theirs = samples.get(other)
         if theirs:

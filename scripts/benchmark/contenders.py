@@ -29,6 +29,7 @@ class Row:
     kind: str  # of load.REQUESTS, or "watch"
     clients: int
     in_flight: int
+    is_grpc: bool = False  # by etcd's protocol, of those that speak another one as well
 
     @property
     def needs_keys(self) -> bool:
@@ -98,6 +99,7 @@ class MetaStore:
 
     def __init__(self, engine: str) -> None:
         self.name = engine
+        self._engine = engine
         self._processes: list[subprocess.Popen[bytes]] = []
         self._commands: list[Command] = []
         self._endpoints: list[str] = []
@@ -111,14 +113,20 @@ class MetaStore:
         for node_id in (1, 2, 3):
             command = [sys.executable, "-m", "metastore.node", "--node-id", str(node_id)]
             command += ["--data-dir", str(folder / f"{self.name}-{node_id}")]
-            command += ["--cluster-id", "bench", "--engine", self.name, "--quota-bytes", "0"]
+            command += ["--cluster-id", "bench", "--engine", self._engine, "--quota-bytes", "0"]
             for member in members:
                 command += ["--member", member]
+            command += self._more_options(node_id)
             self._commands.append((command, folder / f"{self.name}-{node_id}.log"))
         self._processes = start_all(self._commands)
         load.wait_for_leader(self._endpoints, STARTUP_S)
 
+    def _more_options(self, node_id: int) -> Sequence[str]:
+        return ()
+
     def measure(self, row: Row, seconds: float) -> float | None:
+        if row.is_grpc:
+            return None
         if row.kind == "watch":
             return fan_out.run(self._endpoints, seconds)
         return load.run(self._endpoints, row.kind, row.clients, row.in_flight, seconds)
@@ -140,6 +148,31 @@ class MetaStore:
 
     def stop(self) -> None:
         end(self._processes)
+
+
+class Gateways(MetaStore):
+    """Three nodes of the memory engine with their gateways; the load goes to the leader's."""
+
+    def __init__(self) -> None:
+        super().__init__("memory")
+        self.name = "gateway"
+        self._urls = [f"http://{LOOPBACK}:{port}" for port in random_ports(3)]
+        self._leader = ""
+
+    def start(self, folder: Path) -> None:
+        super().start(folder)
+        self._leader = h2.wait_for_etcd_leader(self._urls, STARTUP_S)
+
+    def _more_options(self, node_id: int) -> Sequence[str]:
+        return ("--etcd", self._urls[node_id - 1], "--log-level", "warning")
+
+    def measure(self, row: Row, seconds: float) -> float | None:
+        if not row.is_grpc:
+            return None
+        return h2.run(self._leader, row.kind, row.clients, row.in_flight, seconds)
+
+    def fill(self, count: int, key: Callable[[int], bytes] = load.key_of) -> bool:
+        return False  # what keys cost is the node's, and measured there
 
 
 class Etcd:
@@ -222,7 +255,7 @@ class PySyncObj:
         self._line()
 
     def measure(self, row: Row, seconds: float) -> float | None:
-        if row.kind != "put" or row.clients != 1:
+        if row.kind != "put" or row.clients != 1 or row.is_grpc:
             return None
         stdin = self._processes[0].stdin
         if stdin is None:
@@ -254,7 +287,7 @@ class PySyncObj:
 def all_contenders() -> list[Contender]:
     found: list[Contender] = [MetaStore("memory"), MetaStore("rocksdb")]
     if shutil.which("h2load") is not None:
-        found.append(Etcd())
+        found += [Etcd(), Gateways()]
     found.append(PySyncObj())
     return found
 
