@@ -65,7 +65,7 @@ class Import:
 
     def _read(self, plan: Plan) -> int:
         source = self._source
-        revision = source.revision()
+        revision = source.revision(self._range[0])
         total = source.count(*self._range, revision)
         for page in source.keys(*self._range, revision):
             for kv in page:
@@ -102,7 +102,7 @@ class Import:
             renumbered = tuple(pair for pair in granted.ids.items() if pair[0] != pair[1])
         return Report(
             revision,
-            self._source.revision(),
+            self._source.revision(self._range[0]),
             kept,
             plan.size_bytes,
             len(leases),

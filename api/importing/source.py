@@ -67,9 +67,9 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def revision(self) -> int:
-        """The newest."""
-        request = rpc.RangeRequest(key=b"\0", count_only=True)
+    def revision(self, key: bytes) -> int:
+        """The newest. `key`: one that the user may read, be it there or not."""
+        request = rpc.RangeRequest(key=key, count_only=True)
         return int(self._ask("KV/Range", request, rpc.RangeResponse).header.revision)
 
     def count(self, key: bytes, range_end: bytes, revision: int) -> int:

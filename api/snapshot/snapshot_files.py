@@ -72,7 +72,7 @@ class SnapshotFiles:
         """The open file of a new snapshot, which has no name any more."""
         revision = await self._revision()
         try:
-            with tempfile.TemporaryDirectory(prefix="metastore-", dir=self._folder) as made:
+            with self._new_folder() as made:
                 backup, snapshot = Path(made, "backup"), Path(made, "snapshot")
                 with _leaving() as has_left:
                     await asyncio.to_thread(self._fetch, backup, revision, has_left)
@@ -84,6 +84,12 @@ class SnapshotFiles:
             raise ApiError(Status.UNAVAILABLE, f"etcdserver: no snapshot: {error}") from None
         except (ConversionFailed, OSError) as error:
             raise _failed(error) from None
+
+    def _new_folder(self) -> "tempfile.TemporaryDirectory[str]":
+        # The thread of a call that has ended may still put something into it.
+        return tempfile.TemporaryDirectory(
+            prefix="metastore-", dir=self._folder, ignore_cleanup_errors=True
+        )
 
     async def _revision(self) -> int:
         """That all that was answered is in; 0: nobody can tell."""

@@ -1,0 +1,8 @@
+"""This folder on sys.path, for `scripted_etcd`."""
+
+import sys
+from pathlib import Path
+
+_HERE = str(Path(__file__).resolve().parent)
+if _HERE not in sys.path:
+    sys.path.append(_HERE)
