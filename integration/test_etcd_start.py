@@ -193,34 +193,38 @@ def caller(channel: grpc.Channel) -> Callable[[str, Any, Any], Any]:
     return call
 
 
-def test_tls_serves_both_protocols_and_its_common_name_is_the_user(
-    make_gateways: Callable[..., GatewayCluster], tmp_path: Path
-) -> None:
-    cluster = make_gateways(1)
-    authority = Authority(tmp_path)
-    server, client = (authority.issue(tmp_path, name) for name in ("server", "ann"))
-    cluster.urls[1] = cluster.urls[1].replace("http:", "https:")
+def start_with_tls(cluster: GatewayCluster, authority: Authority, server: Sequence[Path]) -> str:
+    """host:port"""
+    host = cluster.urls[1].removeprefix("http://")
     cluster.node_options[1] = (
-        *("--etcd", cluster.urls[1], "--etcd-cert-file", str(server[0])),
+        *("--etcd", f"https://{host}", "--etcd-cert-file", str(server[0])),
         *("--etcd-key-file", str(server[1]), "--etcd-trusted-ca-file", str(authority.file)),
         "--etcd-client-cert-auth",
     )
     cluster.start()
-    host = cluster.urls[1].removeprefix("https://")
+    return host
+
+
+def version(host: str, context: ssl.SSLContext) -> bytes:
+    connection = http.client.HTTPSConnection(host, timeout=5, context=context)
+    try:
+        connection.request("GET", "/version")
+        return connection.getresponse().read()
+    except OSError:
+        return b""
+    finally:
+        connection.close()
+
+
+def test_tls_serves_both_protocols_and_its_common_name_is_the_user(
+    make_gateways: Callable[..., GatewayCluster], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    server, client = (authority.issue(tmp_path, name) for name in ("server", "ann"))
+    host = start_with_tls(make_gateways(1), authority, server)
     context = ssl.create_default_context(cafile=str(authority.file))
     context.load_cert_chain(*client)
-
-    def version() -> bytes:
-        connection = http.client.HTTPSConnection(host, timeout=5, context=context)
-        try:
-            connection.request("GET", "/version")
-            return connection.getresponse().read()
-        except OSError:
-            return b""
-        finally:
-            connection.close()
-
-    eventually("https is served", version)
+    eventually("https is served", lambda: version(host, context))
     credentials = grpc.ssl_channel_credentials(
         authority.file.read_bytes(), client[1].read_bytes(), client[0].read_bytes()
     )
