@@ -82,10 +82,6 @@ class Authenticator:
         """Users or roles have changed: what is known afterwards is newer than this call."""
         await self._known.ask()
 
-    def forget(self) -> None:
-        """As refresh, when there is next a reason to ask: whatever changes users here says so."""
-        self._known.forget()
-
     async def credentials(self, name: str) -> Credentials:
         """Asked of the cluster now. Raises ApiError."""
         return await self._known.ask(name)

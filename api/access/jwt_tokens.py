@@ -120,7 +120,7 @@ class JwtTokens:
         ends_s: Any = told.get("exp", math.inf)
         if type(user) is not str or type(revision) not in (int, float):
             return None
-        if type(ends_s) not in (int, float) or not math.isfinite(revision):
+        if type(ends_s) not in (int, float) or math.isnan(ends_s) or not math.isfinite(revision):
             return None
         return Claims(user, int(revision), False, ends_s)
 

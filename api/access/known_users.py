@@ -56,12 +56,6 @@ class KnownUsers:
     def find(self, name: str) -> KnownUser | None:
         return self._users.get(name)
 
-    def forget(self) -> None:
-        """What was answered, and what will be to questions asked already."""
-        self.state = None
-        self._users.clear()
-        self._heard = self._asked
-
     async def ask(self, name: str = "") -> Credentials:
         """The answer to a question that was not asked before this call: whoever was refused needs
         a newer answer than the one that may be on its way. Raises ApiError."""
@@ -74,14 +68,13 @@ class KnownUsers:
     async def _ask(self, name: str, before: "asyncio.Task[Credentials] | None") -> Credentials:
         if before is not None:
             await asyncio.wait((before,))
-        task = self._under_way[name] = self._waiting.pop(name)
+        self._under_way[name] = self._waiting.pop(name)
         self._asked += 1
         number = self._asked
         try:
             result = await self._link.ask_as_gateway(auth(AuthAction.CREDENTIALS, name))
         finally:
-            if self._under_way.get(name) is task:
-                del self._under_way[name]
+            del self._under_way[name]
         _, revision, is_enabled, auth_revision, password_hash, password_revision, secret = result
         state = AuthState(is_enabled, auth_revision, secret)
         found = Credentials(state, revision, password_hash, password_revision)

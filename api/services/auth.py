@@ -147,7 +147,6 @@ class Auth:
     async def _change(self, reply: Any, caller: Caller, action: AuthAction, *arguments: Any) -> Any:
         """The reply, with its header."""
         result = await self._link.ask(caller, auth(action, *arguments))
-        self._authenticator.forget()
         self._link.fill_header(reply.header, result[1])
         return reply
 

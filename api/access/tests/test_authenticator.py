@@ -8,7 +8,7 @@ from access_setup import SECRET, Setup, refused, run
 
 from metastore.api.access import authenticator
 from metastore.api.access.authenticator import AUTH_FAILED, INVALID_TOKEN, NO_PASSWORD
-from metastore.api.access.tokens import Grounds, SimpleTokens
+from metastore.api.access.tokens import Claims, Grounds, SimpleTokens
 from metastore.api.calls import Caller
 from metastore.api.link import Identity
 from metastore.transport.auth_ops import AUTH_NOT_ENABLED
@@ -223,3 +223,65 @@ def test_only_so_many_tokens_are_remembered_and_the_others_still_count(
         assert len(setup.authenticator._bearers) == 3
 
     run(scenario())
+
+
+def test_the_tokens_that_were_not_used_for_longest_are_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(authenticator, "TOKENS_MAX", 2)
+
+    async def scenario() -> None:
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        first, second, third = [await setup.log_in("ann", "right") for _ in range(3)]
+        setup.now_s += 299
+        for token in (first, second, first, third):
+            await setup.identity(token)
+        setup.now_s += 299
+        # Of the forgotten one only is known when it was issued.
+        assert (await setup.identity(first)).user == "ann"
+        assert await refused(setup.identity(second)) == (16, INVALID_TOKEN)
+
+    run(scenario())
+
+
+def test_while_auth_is_off_no_simple_token_is_valid_whatever_it_was_signed_with() -> None:
+    async def scenario() -> None:
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        token = await setup.log_in("ann", "right")
+        setup.cluster.is_enabled = False
+        await setup.authenticator.refresh()
+        assert await refused(setup.identity(token)) == (16, INVALID_TOKEN)
+
+    run(scenario())
+
+
+def test_what_was_refused_takes_no_room() -> None:
+    async def scenario() -> None:
+        setup = Setup()
+        await setup.add_user("ann", "right")
+        token = await setup.log_in("ann", "right")
+        await setup.identity(token)
+        await setup.add_user("ann", "new")
+        await setup.authenticator.refresh()
+        assert await refused(setup.identity(token)) == (16, INVALID_TOKEN)
+        assert len(setup.authenticator._bearers) == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("is_exact", "valid_for"), [(True, [6]), (False, [1, 2, 3, 4, 5, 6])], ids=["simple", "jwt"]
+)
+def test_a_token_is_of_its_password_and_never_of_a_user_who_is_not_there(
+    is_exact: bool, valid_for: list[int]
+) -> None:
+    claims = Claims("ann", 6, is_exact, 0.0)
+    assert [revision for revision in range(9) if claims.is_of(revision)] == valid_for
+
+
+def test_a_simple_token_that_is_too_long_is_not_read() -> None:
+    for length, is_read in ((4000, True), (8000, False)):
+        token = SimpleTokens().issue(Grounds("n" * length, 6, 6, SECRET), 1000.0)
+        assert (SimpleTokens().read_or_none(token, SECRET) is not None) == is_read

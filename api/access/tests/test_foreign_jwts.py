@@ -1,6 +1,7 @@
 """JWTs that somebody else made with the operator's keys, and keys of every shape."""
 
 import datetime
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def written(folder: Path, name: str, key: Any) -> Any:
         ({"revision": "6"}, False),
         ({"revision": None}, False),
         ({"revision": True}, False),
+        ({"revision": math.inf}, False),
+        ({"exp": math.nan}, False),
         ({"username": None}, False),
         ({"username": "nobody"}, False),
         ({"exp": 999}, False),
@@ -78,6 +81,12 @@ def test_etcds_claims_count_and_no_others(
             assert await refused(setup.identity(token)) == (16, INVALID_TOKEN)
 
     run(scenario())
+
+
+def test_a_token_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    tokens = read_spec(hmac_spec(tmp_path))
+    assert tokens.read_or_none(signed(username="n" * 4000), b"") is not None
+    assert tokens.read_or_none(signed(username="n" * 8000), b"") is None
 
 
 def test_other_changes_than_of_the_password_leave_a_jwt_valid(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def test_who_asks_while_a_question_is_under_way_shares_the_next_one() -> None:
         assert (await first).state.auth_revision == 5
         assert {(await other).state.auth_revision for other in others} == {6}
         assert cluster.questions == ["ann", "ann"]
+        assert not known._under_way
+        assert not known._waiting
 
     run(scenario())
 
@@ -55,21 +57,6 @@ def test_the_answer_to_an_older_question_that_comes_later_is_not_remembered() ->
         assert known.state is not None
         assert known.state.auth_revision == 6
         assert known.find("ann") is None
-
-    run(scenario())
-
-
-def test_what_was_asked_before_something_changed_here_is_not_remembered() -> None:
-    async def scenario() -> None:
-        cluster = FakeCluster()
-        gate = cluster.gate = asyncio.Event()
-        known = known_of(cluster)
-        asking = asyncio.ensure_future(known.ask())
-        await turns()
-        known.forget()
-        gate.set()
-        await asking
-        assert known.state is None
 
     run(scenario())
 

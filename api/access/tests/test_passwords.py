@@ -69,6 +69,17 @@ def test_for_nobody_the_same_is_done_and_beside_the_loop(monkeypatch: pytest.Mon
     assert seen == [(b"$2a$04$", "password")] * 2
 
 
+def test_nobody_is_let_in_whatever_the_comparison_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: True)
+
+    async def scenario() -> None:
+        passwords = Passwords(CHEAP)
+        assert not await passwords.is_right("x", b"")
+        passwords.close()
+
+    run(scenario())
+
+
 def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING_MAX", 3)
     gate = threading.Event()

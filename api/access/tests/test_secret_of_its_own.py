@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from metastore.api.access.authenticator import INVALID_TOKEN, Authenticator
+from metastore.api.access.authenticator import INVALID_TOKEN, NO_SECRET, Authenticator
 from metastore.api.access.passwords import Passwords
 from metastore.api.access.tokens import Grounds, SimpleTokens
 from metastore.api.calls import ApiError, Caller
@@ -29,6 +29,24 @@ class RestoredCluster:
             return (0, 9)
         known = (self._hash, 5) if operation[2] == "ann" else (b"", 0)
         return (0, 9, True, 5, *known, self.secret)
+
+
+def test_without_a_secret_nobody_gets_a_token() -> None:
+    class Deaf(RestoredCluster):
+        async def ask_as_gateway(self, operation: Any, **more: Any) -> Any:
+            answer = await super().ask_as_gateway(operation, **more)
+            self.secret = b""
+            return answer
+
+    async def scenario() -> None:
+        passwords = Passwords(CHEAP)
+        cluster: Any = Deaf(await passwords.hash("right"))
+        with pytest.raises(ApiError) as caught:
+            await Authenticator(cluster, passwords=passwords).log_in("ann", "right")
+        assert caught.value.message == NO_SECRET
+        passwords.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_restored_cluster_gets_a_secret_and_tokens_signed_with_none_are_refused() -> None:
