@@ -11,7 +11,46 @@ from collections.abc import Callable, Iterable
 from metastore.api.link import NodeLink
 from metastore.api.services.watcher import Watcher
 
+ASKED_MAX = 32  # signs under way to one stream
 ASK_AGAIN_S = 0.1  # a node that lags behind the revision that is to be reached
+
+
+class Signs:
+    """Asks the node for signs of progress of many watches, a few at a time: each comes as a message
+    of its own, and those that the socket has no room for would hold up the events behind them."""
+
+    def __init__(self, link: NodeLink) -> None:
+        self._link = link
+        self._waiting: dict[Watcher, None] = {}
+        self._asked: set[Watcher] = set()
+
+    def ask(self, watchers: Iterable[Watcher]) -> None:
+        self._waiting.update(dict.fromkeys(watchers))
+        self._ask_some()
+
+    def on_sign(self, watcher: Watcher) -> None:
+        self._asked.discard(watcher)
+        if len(self._asked) * 2 <= ASKED_MAX:
+            self._ask_some()
+
+    def forget(self, watcher: Watcher) -> None:
+        """It has ended, or its watch on the node has."""
+        self._waiting.pop(watcher, None)
+        self.on_sign(watcher)
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+    def _ask_some(self) -> None:
+        asking = []
+        while self._waiting and len(self._asked) < ASKED_MAX:
+            watcher = next(iter(self._waiting))
+            del self._waiting[watcher]
+            if watcher.node_watch is not None and watcher not in self._asked:
+                self._asked.add(watcher)
+                asking.append(watcher.node_watch)
+        if asking:
+            self._link.ask_progress(asking)
 
 
 class Progress:
@@ -21,10 +60,12 @@ class Progress:
     def __init__(
         self,
         link: NodeLink,
+        signs: Signs,
         announced: Callable[[], Iterable[Watcher]],
         answer: Callable[[int, int], None],
     ) -> None:
         self._link = link
+        self._signs = signs
         self._announced = announced
         self._answer = answer
         self._asked_count = 0  # requests that the next round answers
@@ -50,8 +91,8 @@ class Progress:
 
     def ask_again(self, watcher: Watcher) -> None:
         """Also when its watch on the node is a new one, which has not been asked."""
-        if watcher in self._behind and watcher.node_watch is not None:
-            self._link.ask_progress([watcher.node_watch])
+        if watcher in self._behind:
+            self._signs.ask([watcher])
 
     def forget(self, watcher: Watcher) -> None:
         """It has arrived, or it has ended."""
@@ -67,7 +108,7 @@ class Progress:
         # No revision that a client can have heard of here is newer.
         self._revision = self._link.revision
         self._behind = {w for w in self._announced() if w.next_revision <= self._revision}
-        self._link.ask_progress([w.node_watch for w in self._behind if w.node_watch is not None])
+        self._signs.ask(self._behind)
         self._end_if_all_arrived()
 
     def _end_if_all_arrived(self) -> None:

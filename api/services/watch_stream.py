@@ -22,7 +22,7 @@ from metastore.api.services.watch_messages import (
     as_reason,
     refusal,
 )
-from metastore.api.services.watch_progress import Progress
+from metastore.api.services.watch_progress import Progress, Signs
 from metastore.api.services.watcher import Held, Shared, Wanted, Watcher
 
 ANSWERS_MAX = 1024  # to requests, that wait for the reader or for the node
@@ -50,7 +50,8 @@ class WatchStream:
         self._held = Held(shared.held)
         self._overdue: asyncio.TimerHandle | None = None
         self._notices: asyncio.TimerHandle | None = None
-        self._progress = Progress(link, self._announced, self._answer_progress)
+        self._signs = Signs(link)
+        self._progress = Progress(link, self._signs, self._announced, self._answer_progress)
 
     @property
     def watches_count(self) -> int:
@@ -174,6 +175,8 @@ class WatchStream:
             self._resuming = None
         is_sign = watcher.is_sign_next
         self._pieces += watcher.take(self._shared.encoder, self._shared.fragment_bytes_max)
+        if is_sign:
+            self._signs.on_sign(watcher)
         self._progress.on_moved(watcher, is_sign)
         if watcher.error is not None:
             self._take_leave(watcher, watcher.error)
@@ -222,6 +225,7 @@ class WatchStream:
         watch = watcher.let_go()
         if watch is not None:
             self._link.close_watches([watch])
+        self._signs.forget(watcher)
         self._ready.pop(watcher, None)
         if self._resuming is watcher:
             self._resuming = None
@@ -248,6 +252,7 @@ class WatchStream:
             self._let_go.pop(watcher, None)
             if self._resuming is watcher:
                 self._resuming = None
+            self._signs.forget(watcher)
             self._progress.forget(watcher)
         self._link.close_watches(watch for watch in watches if watch is not None)
 
@@ -281,13 +286,14 @@ class WatchStream:
             watcher.is_quiet = True
         for watcher in quiet:
             watcher.is_notice_due = True
-        self._link.ask_progress(w.node_watch for w in quiet if w.node_watch is not None)
+        self._signs.ask(quiet)
         self._notices = self._loop.call_later(self._shared.notice_s, self._look_for_quiet)
 
     def close(self) -> None:
         for timer in (self._overdue, self._notices):
             if timer is not None:
                 timer.cancel()
+        self._signs.close()
         self._progress.close()
         self._end(list(self._watchers.values()))
         self._watchers.clear()
