@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing import decoding, siege
+from fuzzing.all_targets import all_targets
 from fuzzing.decoding import Counts, Finding
 from fuzzing.nodes import own_nodes
-from fuzzing.targets import Broken, all_targets, check
+from fuzzing.targets import Broken, check
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""What a decoder has to keep to, whatever it is given, and the list of all decoders.
+"""What a decoder has to keep to, whatever it is given.
 
 A target refuses an input with one of its documented errors or accepts it; what it accepted, encoded
 again, means the same. Anything else that it raises is a finding.
@@ -55,11 +55,3 @@ def of_one(decode: Callable[[bytes], Any]) -> Callable[[Parts], Any]:
 def each(*frames: bytes) -> tuple[Parts, ...]:
     """Seeds of one part each."""
     return tuple((frame,) for frame in frames)
-
-
-def all_targets() -> dict[str, Target]:
-    """By name, in an order that stays the same."""
-    from fuzzing import client_targets, file_targets, peer_targets
-
-    made = (*client_targets.targets(), *peer_targets.targets(), *file_targets.targets())
-    return {target.name: target for target in made}

@@ -13,8 +13,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from fuzzing.all_targets import all_targets
 from fuzzing.decoding import STATE, input_of
-from fuzzing.targets import Broken, Target, all_targets, check
+from fuzzing.targets import Broken, Target, check
 
 INPUT_CPU_S_MAX = 1.0
 INPUT_MEMORY_MIB_MAX = 64  # and as many times its own size:

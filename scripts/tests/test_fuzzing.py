@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from fuzzing import decoding, session, worker
+from fuzzing.all_targets import all_targets
 from fuzzing.decoding import Finding, input_of
 from fuzzing.mutation import INPUT_BYTES_MAX, PARTS_MAX, Mutator, Parts
-from fuzzing.targets import Broken, Target, all_targets, check
+from fuzzing.targets import Broken, Target, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
