@@ -115,6 +115,16 @@ def test_a_cluster_in_use_is_left_alone_unless_forced(
         assert client.leases() == (LEASE,)
 
 
+def add_users(to: tuple[object, ...]) -> None:
+    for user in ("root:pass", "ann:word"):
+        done(*to, "user", "add", user)
+    done(*to, "user", "grant-role", "root", "root")
+    done(*to, "role", "add", "reader")
+    done(*to, "role", "grant-permission", "reader", "read", "open/", "--prefix")
+    done(*to, "user", "grant-role", "ann", "reader")
+    done(*to, "auth", "enable")
+
+
 def test_users_see_what_they_may_and_certificates_are_checked(
     tmp_path: Path, one: NodeProcesses
 ) -> None:
@@ -133,13 +143,7 @@ def test_users_see_what_they_may_and_certificates_are_checked(
         to = ("etcdctl", "--endpoints", source, *tls)
         done(*to, "put", "secret", "of root")
         done(*to, "put", "open/door", "of ann")
-        for user in ("root:pass", "ann:word"):
-            done(*to, "user", "add", user)
-        done(*to, "user", "grant-role", "root", "root")
-        done(*to, "role", "add", "reader")
-        done(*to, "role", "grant-permission", "reader", "read", "open/", "--prefix")
-        done(*to, "user", "grant-role", "ann", "reader")
-        done(*to, "auth", "enable")
+        add_users(to)
         assert bring(one, source).returncode == 3  # nobody is trusted
         # The certificate's name is no user of theirs.
         for user, problem in (

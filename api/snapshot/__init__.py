@@ -4,5 +4,5 @@
     conversion      from a backup to etcd's file, in a process of its own
 
 What an etcd snapshot is made of is known to node/offline/etcd, beside the state that it is made of;
-here is only how it gets from the node to a client (docs/decisions/0018).
+here is only how it gets from the node to a client (docs/decisions/0017).
 """
