@@ -20,7 +20,7 @@ from metastore.api.failures import TIMED_OUT, TOO_LARGE, translated
 from metastore.api.failures import AnswerTooLarge as AnswerTooLarge
 from metastore.api.failures import WatchCompacted as WatchCompacted
 from metastore.api.followed_watch import FollowedWatch
-from metastore.api.node_watch import NodeWatch
+from metastore.api.node_watch import WATCH_BYTES_MAX, NodeWatch
 from metastore.api.own_node import OwnNode
 from metastore.api.protocol.messages import rpc
 from metastore.client import errors
@@ -224,6 +224,9 @@ class NodeLink:
         on_news: Callable[[], None],
     ) -> FollowedWatch:
         """One of many, of which nobody waits for each. Raises ApiError."""
+        if len(key) + len(range_end) > WATCH_BYTES_MAX:
+            # The node would close the connection, and with it all other watches.
+            raise ApiError(Status.INVALID_ARGUMENT, TOO_LARGE)
         stream = Stream(key, range_end, start_revision, flags)
         try:
             return FollowedWatch(self._bridge, stream, on_news)

@@ -12,7 +12,7 @@ from metastore.engines.watches import Due, Position, Watch
 from metastore.transport.clients import Delivery
 from metastore.transport.watch_frames import encode_event_list, encode_events
 
-ANSWERS_WAITING_MAX: Final = 10_000  # of one client without room
+ANSWERS_WAITING_MAX: Final = 40_000  # of one client without room
 SEND_FRAMES_MAX: Final = 1_024  # with events, in one publish or one flush
 SEND_BYTES_MAX: Final = 16 << 20
 

@@ -26,8 +26,8 @@ from metastore.transport.watch_frames import (
     encode_watched,
 )
 
-WATCHES_MAX: Final = 20_000
-WATCHES_PER_CLIENT_MAX: Final = 5_000
+WATCHES_MAX: Final = 40_000
+WATCHES_PER_CLIENT_MAX: Final = 20_000  # a gateway is one client, for all of its own
 RANGE_BYTES_MAX: Final = 64 << 20  # keys and range ends of all watches
 CREDIT_MAX: Final = 1_024  # of one watch; more is of no use
 FLUSH_EVENTS_MAX: Final = 1_024  # of the history, looked at in one flush

@@ -69,16 +69,18 @@ class WatchStream:
         """Of a WatchCreateRequest. denial: why the caller may not."""
         wanted = Wanted.from_request(request)
         watch_id = request.watch_id or self._free_id()
-        if not denial and wanted.is_empty:
-            denial = EMPTY_RANGE
-        elif not denial and watch_id in self._watchers:
-            denial = DUPLICATE_ID
+        denial = denial or (EMPTY_RANGE if wanted.is_empty else "")
+        denial = denial or (DUPLICATE_ID if watch_id in self._watchers else "")
         if denial:
             self._answer(refusal(self._link, denial))
             return
+        try:
+            watcher = Watcher(self._link, watch_id, wanted, self._held, self._on_news)
+        except ApiError as error:
+            self._answer(refusal(self._link, as_reason(error)))
+            return
         if not request.watch_id:
             self._next_id = watch_id + 1
-        watcher = Watcher(self._link, watch_id, wanted, self._held, self._on_news)
         watcher.asked_at = self._loop.time()
         self._watchers[watch_id] = watcher
         self._answer(watcher)
@@ -191,10 +193,10 @@ class WatchStream:
         last = rpc.WatchResponse(watch_id=watcher.watch_id, canceled=True)
         if isinstance(error, WatchCompacted):
             last.compact_revision = error.compact_revision
-            last.header.CopyFrom(self._link.header())
+            self._link.fill_header(last.header, 0)
         else:
-            last.cancel_reason = error.message
-            last.header.CopyFrom(self._link.header(self._link.revision))
+            last.cancel_reason = as_reason(error)
+            self._link.fill_header(last.header, self._link.revision)
         self._pieces.append(last)
         self._end([watcher])
 
@@ -290,9 +292,8 @@ class WatchStream:
         self._notices = self._loop.call_later(self._shared.notice_s, self._look_for_quiet)
 
     def close(self) -> None:
-        for timer in (self._overdue, self._notices):
-            if timer is not None:
-                timer.cancel()
+        for timer in filter(None, (self._overdue, self._notices)):
+            timer.cancel()
         self._signs.close()
         self._progress.close()
         self._end(list(self._watchers.values()))
