@@ -81,7 +81,6 @@ class WatchStream:
             return
         if not request.watch_id:
             self._next_id = watch_id + 1
-        watcher.asked_at = self._loop.time()
         self._watchers[watch_id] = watcher
         self._answer(watcher)
         if self._overdue is None:
@@ -122,6 +121,8 @@ class WatchStream:
         while self._failure is None:
             self._news.clear()
             response = self._next_or_none()
+            if self._failure is not None:
+                break
             if response is not None:
                 yield response
             else:
@@ -131,7 +132,7 @@ class WatchStream:
         raise self._failure
 
     def _next_or_none(self) -> Any | None:
-        if self._let_go and self._held.bytes <= HELD_BYTES_FREE:
+        if self._let_go and not self._resuming and self._held.bytes <= HELD_BYTES_FREE:
             self._resume()
         while self._failure is None:
             if self._pieces:
@@ -201,9 +202,8 @@ class WatchStream:
         self._end([watcher])
 
     def _answer_progress(self, revision: int, count: int) -> None:
-        header = self._link.header(revision)
-        for _ in range(count):
-            self._pieces.append(rpc.WatchResponse(header=header, watch_id=INVALID_WATCH_ID))
+        answer = rpc.WatchResponse(header=self._link.header(revision), watch_id=INVALID_WATCH_ID)
+        self._pieces.extend([answer] * count)
         self._news.set()
 
     # Watchers
@@ -224,20 +224,23 @@ class WatchStream:
         """It stands where it stands, and goes on when the reader has caught up."""
         if not watcher.held_bytes or not watcher.created_revision:
             return
-        watch = watcher.let_go()
+        # The first batch of one that has come back is kept: else it might never get any further.
+        watch = watcher.let_go(keeps_first=watcher is self._resuming)
         if watch is not None:
             self._link.close_watches([watch])
         self._signs.forget(watcher)
-        self._ready.pop(watcher, None)
+        if not watcher.has_news:
+            self._ready.pop(watcher, None)
         if self._resuming is watcher:
             self._resuming = None
         self._let_go[watcher] = None
 
     def _resume(self) -> None:
         """One at a time: what comes of it is held again."""
-        if self._resuming is not None:
+        watcher = next((watcher for watcher in self._let_go if watcher not in self._ready), None)
+        if watcher is None:
             return
-        self._resuming = watcher = next(iter(self._let_go))
+        self._resuming = watcher
         del self._let_go[watcher]
         try:
             watcher.open()
@@ -258,8 +261,6 @@ class WatchStream:
             self._progress.forget(watcher)
         self._link.close_watches(watch for watch in watches if watch is not None)
 
-    # Time
-
     def _give_up(self) -> None:
         """On watches that no node accepts."""
         self._overdue = None
@@ -268,8 +269,7 @@ class WatchStream:
             if watcher.is_settled:
                 continue
             if watcher.asked_at > limit:
-                delay_s = watcher.asked_at - limit
-                self._overdue = self._loop.call_later(delay_s, self._give_up)
+                self._overdue = self._loop.call_later(watcher.asked_at - limit, self._give_up)
                 break
             self._refuse(watcher, ApiError(Status.UNAVAILABLE, TIMED_OUT))
         self._news.set()

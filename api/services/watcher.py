@@ -5,6 +5,7 @@ let go of its watch on the node at any time, with all that waits there, and go o
 when is decided in watch_stream.py; it never sends.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from metastore.api.link import NodeLink
 from metastore.api.protocol.messages import rpc
 from metastore.api.services import watch_messages
 from metastore.api.services.watch_messages import FRAGMENT_BYTES_MAX, EventEncoder
+from metastore.client.streams import Batch
 from metastore.transport.watch_frames import WatchEvent, WatchFlag
 
 OPENING_S_MAX = 7.0  # for a node to accept a watch
@@ -102,13 +104,14 @@ class Watcher:
         self.is_announced = False  # its client knows that it was created
         self.has_ended = False
         self.refusal = ""  # why it was never created
-        self.asked_at = 0.0  # when its client wanted it, of the loop's clock
+        self.asked_at = asyncio.get_running_loop().time()
         self.is_quiet = True  # no events since the last look
         self.is_notice_due = False  # the next sign of progress is for the client
         self._link = link
         self._known_revision = link.revision
         self._held = held
         self._sizes: deque[int] = deque()  # of what waits, in bytes
+        self._kept: Batch | None = None  # of a watch on the node that was let go; comes first
         self._tell = on_news
         self.node_watch: FollowedWatch | None = None
         self.open()
@@ -127,7 +130,8 @@ class Watcher:
     @property
     def has_news(self) -> bool:
         watch = self.node_watch
-        return watch is not None and (bool(watch.waiting) or watch.error is not None)
+        has_more = watch is not None and (bool(watch.waiting) or watch.error is not None)
+        return has_more or self._kept is not None
 
     @property
     def is_settled(self) -> bool:
@@ -144,19 +148,22 @@ class Watcher:
     def error(self) -> ApiError | None:
         return None if self.node_watch is None else self.node_watch.error
 
-    def let_go(self) -> FollowedWatch | None:
-        """What it holds is dropped; the watch on the node is for the caller to close."""
+    def let_go(self, *, keeps_first: bool = False) -> FollowedWatch | None:
+        """What it holds is dropped, but for the first batch if that is to be kept: it must be taken
+        before the watch is opened again. The watch on the node is for the caller to close."""
         watch, self.node_watch = self.node_watch, None
-        self._held.add(-self.held_bytes)
-        self._sizes.clear()
+        keeps_first = keeps_first and watch is not None and bool(watch.waiting)
+        self._kept = watch.take() if keeps_first and watch is not None else None
+        kept_bytes = self._sizes[0] if keeps_first else 0
+        self._held.add(kept_bytes - self.held_bytes)
+        self._sizes = deque([kept_bytes] if keeps_first else ())
         return watch
 
     def take(self, encoder: EventEncoder, fragment_bytes_max: int) -> Sequence[Any]:
         """The responses of the next batch; there may be none."""
-        watch = self.node_watch
-        if watch is None or not watch.waiting:
+        batch = self._next_batch_or_none()
+        if batch is None:
             return ()
-        batch = watch.take()
         self._held.add(-self._sizes.popleft())
         revision = max(batch.revision, self.created_revision)
         self.next_revision = max(self.next_revision, batch.revision + 1)
@@ -169,6 +176,13 @@ class Watcher:
             self.is_notice_due = False
             return [self._response(batch.revision)]
         return ()
+
+    def _next_batch_or_none(self) -> Batch | None:
+        kept, self._kept = self._kept, None
+        watch = self.node_watch
+        if kept is None and watch is not None and watch.waiting:
+            return watch.take()
+        return kept
 
     def _news_of(self, events: Sequence[WatchEvent]) -> Sequence[WatchEvent]:
         # A node that lags behind tells a watch from now on of what its client knows already.
