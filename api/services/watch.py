@@ -11,7 +11,6 @@ from typing import Any
 
 from metastore.api.calls import ApiError, Caller
 from metastore.api.link import NodeLink
-from metastore.api.services.leader_presence import LeaderPresence
 from metastore.api.services.watch_messages import as_reason
 from metastore.api.services.watch_stream import WatchStream
 from metastore.api.services.watcher import Shared
@@ -26,15 +25,8 @@ _NOTHING = range_(b"\0")  # a read that finds next to nothing, but tells the rev
 class Watch:
     """For one event loop. `shared`: what the streams share, with the numbers that tests change."""
 
-    def __init__(
-        self,
-        link: NodeLink,
-        *,
-        presence: LeaderPresence | None = None,
-        shared: Shared | None = None,
-    ) -> None:
+    def __init__(self, link: NodeLink, *, shared: Shared | None = None) -> None:
         self._link = link
-        self._presence = presence or LeaderPresence(link)
         self._shared = shared or Shared()
         self._streams: set[WatchStream] = set()
 
@@ -49,8 +41,8 @@ class Watch:
 
     async def watch(self, requests: AsyncIterator[Any], caller: Caller) -> AsyncIterator[Any]:
         """WatchRequests in, WatchResponses out, until the caller ends it: the end of the requests
-        does not, as in etcd. Raises ApiError (Unavailable) for a caller that requires a leader."""
-        await self._presence.require(caller)
+        does not, as in etcd. Raises ApiError. Streams that require a leader are ended by the server
+        that runs them."""
         stream = WatchStream(self._link, self._shared)
         requested: asyncio.Queue[_Request] = asyncio.Queue(REQUESTS_MAX)
         begin = asyncio.get_running_loop().create_task
@@ -59,13 +51,10 @@ class Watch:
             begin(self._carry_out(requested, stream)),
         ]
         self._streams.add(stream)
-        if caller.requires_leader:
-            self._presence.follow(stream.fail)
         try:
             async for response in stream.responses():
                 yield response
         finally:
-            self._presence.unfollow(stream.fail)
             self._streams.discard(stream)
             stream.close()
             for task in tasks:

@@ -76,9 +76,6 @@ class WatchLink:
         self.watches: list[LinkedWatch] = []  # all that were ever opened
         self.closings: list[int] = []  # how many watches each call closed
         self.signs_asked: list[list[LinkedWatch]] = []
-        self.leader_id = 1
-        self.status_error: ApiError | None = None
-        self.looks_count = 0
         self.checks_count = 0
         self.follow_error: ApiError | None = None
 
@@ -114,20 +111,14 @@ class WatchLink:
         self.revision = max(self.revision, self.newest)
         return (0, self.revision)
 
-    async def status(self, _timeout_s: float) -> dict[str, Any]:
-        self.looks_count += 1
-        if self.status_error is not None:
-            raise self.status_error
-        return {"leader_id": self.leader_id}
-
 
 class Reader:
     """One stream. `link` is where its watches can be found."""
 
-    def __init__(self, link: WatchLink, service: Watch, caller: Caller) -> None:
+    def __init__(self, link: WatchLink, service: Watch) -> None:
         self.link = link
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
-        self.responses = service.watch(self._sent(), caller)
+        self.responses = service.watch(self._sent(), Caller())
         self._next: asyncio.Task[Any] | None = None
 
     async def _sent(self) -> AsyncIterator[Any]:
@@ -194,7 +185,6 @@ def play(
     body: Callable[..., Coroutine[Any, Any, Any]],
     *,
     readers_count: int = 1,
-    requires_leader: bool = False,
     **shared: Any,
 ) -> WatchLink:
     """The body with so many readers of one service; the link afterwards, all streams closed."""
@@ -202,8 +192,7 @@ def play(
     async def main() -> WatchLink:
         link: Any = WatchLink()
         service = Watch(link, shared=Shared(**shared))
-        caller = Caller(requires_leader=requires_leader)
-        readers = [Reader(link, service, caller) for _ in range(readers_count)]
+        readers = [Reader(link, service) for _ in range(readers_count)]
         async with asyncio.timeout(PLAY_S):
             try:
                 await body(*readers)
