@@ -8,20 +8,27 @@ import pytest
 from gateways import GatewayCluster
 from node_processes import NodeProcesses
 
+# Files of tests that are skipped where something is missing, and what they are.
+TOLD = {
+    "test_network.py": "tests in network namespaces",
+    "test_etcd_clients.py": "tests with client libraries of etcd",
+}
+
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Whether the tests that need namespaces ran: they are skipped where none can be made."""
-    counts = {
-        outcome: sum(
-            "test_network.py" in report.nodeid
-            for report in terminalreporter.stats.get(outcome, ())
-            if outcome == "skipped" or report.when == "call"
-        )
-        for outcome in ("passed", "failed", "skipped")
-    }
-    if any(counts.values()):
-        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        terminalreporter.write_line(f"tests in network namespaces: {told}")
+    """Whether they ran."""
+    for file, what in TOLD.items():
+        counts = {
+            outcome: sum(
+                file in report.nodeid
+                for report in terminalreporter.stats.get(outcome, ())
+                if outcome == "skipped" or report.when == "call"
+            )
+            for outcome in ("passed", "failed", "skipped")
+        }
+        if any(counts.values()):
+            told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+            terminalreporter.write_line(f"{what}: {told}")
 
 
 @pytest.fixture
