@@ -84,7 +84,7 @@ class Gateway:
         stack.push_async_callback(grpc.stop, GRACE_S)
         stack.callback(front.stop_listening)
         self._front = front
-        looking = asyncio.ensure_future(_tell_of_leader(link, grpc))
+        looking = asyncio.ensure_future(_tell_of_leader(link, grpc, web, metrics))
         stack.callback(looking.cancel)
 
     async def _listen(
@@ -100,9 +100,9 @@ class Gateway:
             connections_max=settings.connections_max,
         )
         await web.start()
-        stack.push_async_callback(web.stop)
-        await front.start()
         stack.push_async_callback(front.close)
+        stack.push_async_callback(web.stop)  # first: its streams are told, then connections end
+        await front.start()
         return front
 
 
@@ -117,15 +117,20 @@ def _tls_of(settings: GatewaySettings) -> TlsFiles | None:
     )
 
 
-async def _tell_of_leader(link: NodeLink, server: GrpcServer) -> None:
-    """What the health service says, and the streams that want a leader."""
+async def _tell_of_leader(
+    link: NodeLink, server: GrpcServer, web: WebApp, metrics: Metrics
+) -> None:
+    """What the health service says, the streams that want a leader, and who counts leaders."""
     while True:
         try:
-            has_leader = bool((await link.status())["leader_id"])
+            leader_id = (await link.status())["leader_id"]
+            metrics.note_leader(leader_id)
+            has_leader = bool(leader_id)
         except ApiError:
             has_leader = False
         except Exception:
             _log.exception("the look for a leader failed")
             has_leader = True
         server.set_leader(has_leader)
+        web.set_leader(has_leader)
         await asyncio.sleep(LEADER_LOOK_S)

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from metastore.api.calls import Method, Status
-from metastore.api.version import ETCD_VERSION
+from metastore.api.version import CLUSTER_VERSION, ETCD_VERSION
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
@@ -88,6 +88,18 @@ class Metrics:
     def sent(self, size: int) -> None:
         self._sent.inc(size)
 
+    def health(self, *, is_good: bool) -> None:
+        """Somebody asked for it, and was told so."""
+        if is_good:
+            self._node.health_successes += 1
+        else:
+            self._node.health_failures += 1
+
+    def note_leader(self, leader_id: int) -> None:
+        """What the node says at each look, 0: none; how often it was another than before is
+        counted."""
+        self._node.note_leader(leader_id)
+
     def text(self, status: dict[str, Any] | None) -> bytes:
         """`status`: what the node's status socket says; None: it does not answer."""
         self._node.status = status
@@ -111,44 +123,28 @@ class _NodeNumbers:
 
     def __init__(self) -> None:
         self.status: dict[str, Any] | None = None
+        self.health_successes = 0
+        self.health_failures = 0
         self._leader = 0
         self._leader_changes = 0
 
     def collect(self) -> Iterator[Metric]:
-        version = GaugeMetricFamily("etcd_server_version", "Whose API.", labels=("server_version",))
-        version.add_metric((ETCD_VERSION,), 1)
-        yield version
+        yield _labelled("etcd_server_version", "Whose API.", "server_version", ETCD_VERSION)
+        cluster_version = CLUSTER_VERSION.rpartition(".")[0]
+        yield _labelled("etcd_cluster_version", "Of all.", "cluster_version", cluster_version)
+        yield _gauge("etcd_server_health_success", "Good answers.", self.health_successes)
+        yield _gauge("etcd_server_health_failures", "Bad answers.", self.health_failures)
         status = self.status
         yield _gauge("etcd_server_has_leader", "A leader is known.", _has_leader(status))
-        if status is None:
-            return
-        self._note_leader(status["leader_id"])
-        own, store, log = status["node_id"], status["store"], status["log"]
-        yield _gauge("etcd_server_is_leader", "It is this node.", status["leader_id"] == own)
-        is_learner = own in status["configuration"]["learners"]
-        yield _gauge("etcd_server_is_learner", "This node votes never.", is_learner)
-        changes = "etcd_server_leader_changes_seen"
-        yield CounterMetricFamily(changes, "Leaders seen.", self._leader_changes)
-        committed = "etcd_server_proposals_committed"
-        # etcd has these two as gauges that end in _total.
-        yield _gauge(f"{committed}_total", "Commit index.", status["commit"])
-        yield _gauge("etcd_server_proposals_applied_total", "Applied index.", status["applied"])
-        pending = status["counters"].get("proposals.pending", 0)
-        yield _gauge("etcd_server_proposals_pending", "Waiting to be committed.", pending)
-        quota = "etcd_server_quota_backend_bytes"
-        yield _gauge(quota, "Above it, writes are refused.", store["quota_bytes"])
-        total, in_use = (f"etcd_mvcc_db_total_size_in{part}bytes" for part in ("_", "_use_in_"))
-        yield _gauge(total, "Of the store and its log.", store["size_bytes"] + log["bytes"])
-        yield _gauge(in_use, "Of the store.", store["size_bytes"])
-        yield _gauge("etcd_debugging_mvcc_keys_total", "Keys.", store["key_count"])
-        yield _gauge("etcd_debugging_mvcc_current_revision", "Revision.", store["revision"])
-        compacted = store["compacted_revision"]
-        yield _gauge("etcd_debugging_mvcc_compact_revision", "Compacted up to it.", compacted)
-        yield _gauge("etcd_debugging_mvcc_watcher_total", "Watches.", store["watches"])
-        yield _gauge("etcd_debugging_lease_granted", "Leases there are.", store["leases"])
-        yield from _sync_latency(status["sync_latency_ms"])
+        if status is not None:
+            self.note_leader(status["leader_id"])
+            changes = "etcd_server_leader_changes_seen"
+            yield CounterMetricFamily(changes, "Leaders seen.", self._leader_changes)
+            yield from _of_raft(status)
+            yield from _of_store(status["store"], status["log"])
+            yield from _sync_latency(status["sync_latency_ms"])
 
-    def _note_leader(self, leader: int) -> None:
+    def note_leader(self, leader: int) -> None:
         if leader not in (0, self._leader):
             self._leader_changes += 1
             self._leader = leader
@@ -158,8 +154,43 @@ def _has_leader(status: dict[str, Any] | None) -> bool:
     return status is not None and bool(status["leader_id"])
 
 
+def _of_raft(status: dict[str, Any]) -> Iterator[Metric]:
+    own, leader = status["node_id"], status["leader_id"]
+    yield _labelled("etcd_server_id", "This node's.", "server_id", f"{own:x}")
+    yield _gauge("etcd_server_is_leader", "It is this node.", leader == own)
+    is_learner = own in status["configuration"]["learners"]
+    yield _gauge("etcd_server_is_learner", "This node votes never.", is_learner)
+    # etcd has these two as gauges that end in _total.
+    yield _gauge("etcd_server_proposals_committed_total", "Commit index.", status["commit"])
+    yield _gauge("etcd_server_proposals_applied_total", "Applied index.", status["applied"])
+    pending = status["counters"].get("proposals.pending")
+    if pending is not None:
+        yield _gauge("etcd_server_proposals_pending", "Waiting to be committed.", pending)
+
+
+def _of_store(store: dict[str, Any], log: dict[str, Any]) -> Iterator[Metric]:
+    quota = "etcd_server_quota_backend_bytes"
+    yield _gauge(quota, "Above it, writes are refused.", store["quota_bytes"])
+    total, in_use = (f"etcd_mvcc_db_total_size_in{part}bytes" for part in ("_", "_use_in_"))
+    yield _gauge(total, "Of the store and its log.", store["size_bytes"] + log["bytes"])
+    yield _gauge(in_use, "Of the store.", store["size_bytes"])
+    yield _gauge("etcd_debugging_mvcc_keys_total", "Keys.", store["key_count"])
+    yield _gauge("etcd_debugging_mvcc_current_revision", "Revision.", store["revision"])
+    compacted = store["compacted_revision"]
+    yield _gauge("etcd_debugging_mvcc_compact_revision", "Compacted up to it.", compacted)
+    yield _gauge("etcd_debugging_mvcc_watcher_total", "Watches.", store["watches"])
+    yield _gauge("metastore_leases", "Leases there are.", store["leases"])
+
+
 def _gauge(name: str, what: str, value: float) -> Metric:
     return GaugeMetricFamily(name, what, value=float(value))
+
+
+def _labelled(name: str, what: str, label: str, value: str) -> Metric:
+    """A fact as metrics tell it: always 1, and the label says it."""
+    found = GaugeMetricFamily(name, what, labels=(label,))
+    found.add_metric((value,), 1)
+    return found
 
 
 def _sync_latency(latency: dict[str, Any]) -> Iterator[Metric]:

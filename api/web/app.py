@@ -5,59 +5,132 @@ unknown one is 404 in plain text, as with etcd.
 """
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, MutableMapping
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from metastore.api.calls import Method
+from metastore.api.grpc.handlers import FAILED
+from metastore.api.grpc.running import Running
 from metastore.api.link import NodeLink
 from metastore.api.metrics import Metrics
-from metastore.api.web.calls import handler_of
+from metastore.api.web import limits
+from metastore.api.web.answers import (
+    HEADERS,
+    NOT_FOUND,
+    NOT_FOUND_OF_CALLS,
+    WRONG_METHOD,
+    plain,
+)
+from metastore.api.web.calls import Handler, handler_of
 from metastore.api.web.health import Health
 from metastore.api.web.paths import PATHS, PREFIXES
 
-KEEPALIVE_S = 3600.0  # clients keep a pool of idle connections
-STOP_S = 1.0
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_log = logging.getLogger("metastore.api.web")
 
 
 class WebApp:
     """`start`, then `make_protocol` for each connection, then `stop`."""
 
     def __init__(self, methods: Iterable[Method], link: NodeLink, metrics: Metrics) -> None:
-        app = web.Application(client_max_size=0)  # bodies are read, and measured, by the calls
+        self._running = Running(limits.CALLS_MAX)
+        self._calls: dict[str, Handler] = {}
         for method in methods:
+            handler = handler_of(method, metrics, self._running)
             for path in PATHS.get((method.service, method.name), ()):
-                for prefix in PREFIXES:
-                    app.router.add_post(prefix + path, handler_of(method, metrics))
+                self._calls.update((prefix + path, handler) for prefix in PREFIXES)
         health = Health(link, metrics)
-        for path, handler in (
-            ("/version", health.version),
-            ("/health", health.health),
-            ("/readyz", health.readyz),
-            ("/livez", health.livez),
-            ("/metrics", health.metrics),
-        ):
-            app.router.add_get(path, handler)
-        # A client that has gone must free its watches at once: its handler is cancelled.
-        self._runner = web.AppRunner(
-            app,
-            handler_cancellation=True,
-            keepalive_timeout=KEEPALIVE_S,
-            access_log=None,
-            shutdown_timeout=STOP_S,
-        )
+        self._pages = health.pages()
+        self._metrics_page = health.metrics
+        self._server: web.Server | None = None
 
     async def start(self) -> None:
-        await self._runner.setup()
+        # A client that has gone must free its watches at once: its handler is cancelled. Bodies are
+        # taken as they are: etcd does not look at their encoding.
+        self._server = web.Server(
+            self._serve,
+            handler_cancellation=True,
+            keepalive_timeout=limits.KEEPALIVE_S,
+            lingering_time=limits.LINGER_S,
+            max_line_size=limits.HEADER_BYTES_MAX,
+            max_field_size=limits.HEADER_BYTES_MAX,
+            auto_decompress=False,
+            access_log=None,
+            logger=_OfConnections(_log, {}),
+        )
 
     def make_protocol(self) -> asyncio.Protocol:
         """For one connection that has just sent its first bytes."""
-        server = self._runner.server
-        if server is None:
+        if self._server is None:
             raise RuntimeError("start() comes before make_protocol()")
-        protocol: asyncio.Protocol = server()
+        protocol: asyncio.Protocol = self._server()
         return protocol
 
+    @property
+    def running_count(self) -> int:
+        """Calls being served."""
+        return len(self._running)
+
+    def set_leader(self, has_leader: bool) -> None:
+        """Streams that asked for a leader end when there is none."""
+        self._running.set_leader(has_leader)
+
     async def stop(self) -> None:
-        """Ends what is under way after a moment."""
-        await self._runner.cleanup()
+        """Streams end now, with etcd's "server stopped"; other calls after a moment."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.pre_shutdown()
+            await self._running.stop(limits.STOP_S)
+            await server.shutdown(limits.STOP_S)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._answered(request)
+        except ConnectionError:
+            raise
+        except Exception:
+            _log.exception("a request failed", extra={"path": request.path})
+            return plain(FAILED + "\n", 500)
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, verb = request.path, request.method
+        if verb == "OPTIONS":  # a page in a browser asks whether it may
+            return web.Response(headers=HEADERS)
+        call = self._calls.get(path)
+        if call is not None:
+            if verb != "POST":
+                return plain(WRONG_METHOD + "\n", 405)
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(CONTINUE)
+                request.writer.output_size = 0  # the answer has not begun
+            return await call(request)
+        if path == "/metrics":  # by any method, as Prometheus' own handler
+            return await self._metrics_page(request)
+        page = self._pages.get(path)
+        if page is not None:
+            if verb != "GET":
+                return plain(WRONG_METHOD + "\n", 405, allow="GET")
+            return await page(request)
+        is_of_calls = path.startswith(tuple(f"{prefix}/" for prefix in PREFIXES))
+        return plain((NOT_FOUND_OF_CALLS if is_of_calls else NOT_FOUND) + "\n", 404)
+
+
+class _OfConnections(logging.LoggerAdapter[logging.Logger]):
+    """What the library tells: bytes that are no HTTP, and clients that left, are nobody's concern
+    but the client's."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, kwargs
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
+        is_clients = isinstance(exc_info, HttpProcessingError | ConnectionError)
+        self.log(
+            logging.DEBUG if is_clients else logging.ERROR, msg, *args, exc_info=exc_info, **kwargs
+        )

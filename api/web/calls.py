@@ -1,119 +1,95 @@
-"""One HTTP request, as a call of the table: unary, or with messages that come and go in lines.
+"""One HTTP request, as a call of the table: within the rules of all calls.
 
-Between app.py, which finds the method, and the services, which know nothing of HTTP.
+Between app.py, which finds the method, and the services, which know nothing of HTTP. A service says
+ApiError; whatever else it raises is a defect of ours, which costs a line in the log and that call.
 """
 
 import asyncio
-import codecs
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 from aiohttp import web
 
 from metastore.api.calls import ApiError, Caller, Method, Status
 from metastore.api.grpc.handlers import FAILED
+from metastore.api.grpc.running import Running
 from metastore.api.metrics import Metrics
-from metastore.api.web.answers import answer, last_line_of, line_of, refusal
-from metastore.api.web.json_messages import JsonStream, parse, to_json, to_message
+from metastore.api.web.call_headers import caller_of, timeout_s_of
+from metastore.api.web.incoming import Incoming, RequestRefused
+from metastore.api.web.outgoing import Outgoing
 
-BODY_BYTES_MAX = 4 << 20  # base64 of the 1.5 MiB that a request may have, and its names
-TOO_LARGE = "etcdserver: request is too large"
+OVERDUE = "context deadline exceeded"  # etcd's
 
 _log = logging.getLogger("metastore.api.web")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Serve = Callable[[Method, Incoming, Outgoing, Caller], Awaitable[web.StreamResponse]]
 
 
-def handler_of(method: Method, metrics: Metrics) -> Handler:
-    """For the router of aiohttp."""
-    serve = _serve_stream if method.sends_stream else _serve_once
-
+def handler_of(method: Method, metrics: Metrics, running: Running) -> Handler:
+    """Counted, ended in time, answered whatever happens; unless the client has gone."""
+    serve: Serve = _serve_stream if method.sends_stream else _serve_once
+    is_stream = method.takes_stream or method.sends_stream
     counts = metrics.of(method)
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        incoming = Incoming(method, request, metrics)
+        outgoing = Outgoing(request, metrics, is_stream=method.sends_stream)
+        call = None
         counts.begin()
-        code = Status.OK
         try:
-            return await serve(method, request)
+            caller = caller_of(request)
+            timeout_s = timeout_s_of(request.headers)
+            with running.call(is_stream, caller.requires_leader) as call:
+                response = await _in_time(timeout_s, serve(method, incoming, outgoing, caller))
+            counts.end(Status.OK)
+            return response
         except ApiError as error:
-            code = error.code
-            return refusal(error, is_stream=method.sends_stream)
-        except (ConnectionError, asyncio.CancelledError):
-            code = Status.CANCELLED
+            fault = error
+        except asyncio.CancelledError:
+            if call is None or call.fault is None or call.task is None:
+                counts.end(Status.CANCELLED)
+                raise  # the client has gone: nobody listens
+            call.task.uncancel()
+            fault = call.fault
+        except ConnectionError:
+            counts.end(Status.CANCELLED)
             raise
         except Exception:
             _log.exception("a call failed", extra={"method": method.path})
-            code = Status.INTERNAL
-            return refusal(ApiError(code, FAILED), is_stream=method.sends_stream)
-        finally:
-            counts.end(code)
+            fault = ApiError(Status.INTERNAL, FAILED)
+        counts.end(fault.code)
+        return await outgoing.refuse(fault, is_answered_once=isinstance(fault, RequestRefused))
 
     return handle
 
 
-def caller_of(request: web.Request) -> Caller:
-    token = request.headers.get("Authorization", "")
-    return Caller(token=token, address=request.remote or "")
-
-
-async def _serve_once(method: Method, request: web.Request) -> web.StreamResponse:
-    message = to_message(method, parse(await _text_of(request)))
-    return answer(to_json(await method.handler(message, caller_of(request))))
-
-
-async def _serve_stream(method: Method, request: web.Request) -> web.StreamResponse:
-    incoming: Any
-    if method.takes_stream:
-        incoming = _messages(method, request)
-    else:
-        incoming = to_message(method, parse(await _text_of(request)))
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.enable_chunked_encoding()
-    async with aclosing(method.handler(incoming, caller_of(request))) as replies:
-        try:
-            async for reply in replies:
-                if not response.prepared:
-                    await response.prepare(request)
-                # Written whole and at once: a client waits for the first line before it acts.
-                await response.write(line_of(to_json(reply)))
-        except ApiError as error:
-            if not response.prepared:
-                raise
-            await response.write(last_line_of(error))
-    if not response.prepared:
-        await response.prepare(request)
-    await response.write_eof()
-    return response
-
-
-async def _messages(method: Method, request: web.Request) -> AsyncIterator[Any]:
-    """Those of a body that may stay open for as long as the client likes."""
-    stream = JsonStream()
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    async for piece in request.content.iter_any():
-        for value in stream.add(_decoded(piece, decoder.decode)):
-            yield to_message(method, value)
-        if stream.size > BODY_BYTES_MAX:
-            raise ApiError(Status.INVALID_ARGUMENT, TOO_LARGE)
-    stream.finish()
-
-
-async def _text_of(request: web.Request) -> str:
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise ApiError(Status.INVALID_ARGUMENT, TOO_LARGE)
-    pieces, size = [], 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-        if size > BODY_BYTES_MAX:
-            raise ApiError(Status.INVALID_ARGUMENT, TOO_LARGE)
-        pieces.append(piece)
-    return _decoded(b"".join(pieces))
-
-
-def _decoded(data: bytes, decode: Callable[[bytes], str] = bytes.decode) -> str:
+async def _in_time(
+    timeout_s: float | None, serving: Awaitable[web.StreamResponse]
+) -> web.StreamResponse:
+    """Raises ApiError when the time that the caller gave is over."""
     try:
-        return decode(data)
-    except UnicodeDecodeError as error:
-        raise ApiError(Status.INVALID_ARGUMENT, str(error)) from None
+        async with asyncio.timeout(timeout_s) as timeout:
+            return await serving
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        raise ApiError(Status.DEADLINE_EXCEEDED, OVERDUE) from None
+
+
+async def _serve_once(
+    method: Method, incoming: Incoming, outgoing: Outgoing, caller: Caller
+) -> web.StreamResponse:
+    return outgoing.reply(await method.handler(await incoming.message(), caller))
+
+
+async def _serve_stream(
+    method: Method, incoming: Incoming, outgoing: Outgoing, caller: Caller
+) -> web.StreamResponse:
+    requests = await (incoming.messages() if method.takes_stream else incoming.message())
+    # Closed with the call, not when it is collected: a watch ends when its client leaves.
+    async with aclosing(method.handler(requests, caller)) as replies:
+        async for reply in replies:
+            await outgoing.send(reply)
+    return await outgoing.finish()
