@@ -29,14 +29,10 @@ class Signs:
         self._ask_some()
 
     def on_sign(self, watcher: Watcher) -> None:
+        """Or none will come: its watch on the node has ended."""
         self._asked.discard(watcher)
         if len(self._asked) * 2 <= ASKED_MAX:
             self._ask_some()
-
-    def forget(self, watcher: Watcher) -> None:
-        """It has ended, or its watch on the node has."""
-        self._waiting.pop(watcher, None)
-        self.on_sign(watcher)
 
     def close(self) -> None:
         self._waiting.clear()
@@ -46,7 +42,7 @@ class Signs:
         while self._waiting and len(self._asked) < ASKED_MAX:
             watcher = next(iter(self._waiting))
             del self._waiting[watcher]
-            if watcher.node_watch is not None and watcher not in self._asked:
+            if watcher.node_watch is not None:
                 self._asked.add(watcher)
                 asking.append(watcher.node_watch)
         if asking:

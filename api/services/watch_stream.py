@@ -168,7 +168,7 @@ class WatchStream:
         if watcher.refusal:
             return refusal(self._link, watcher.refusal)
         watcher.is_announced = True
-        if watcher.has_news and not watcher.has_ended:
+        if watcher.has_news:
             self._ready[watcher] = None
         header = self._link.header(watcher.created_revision or self._link.revision)
         return rpc.WatchResponse(header=header, watch_id=watcher.watch_id, created=True)
@@ -222,13 +222,13 @@ class WatchStream:
 
     def _let_go_of(self, watcher: Watcher) -> None:
         """It stands where it stands, and goes on when the reader has caught up."""
-        if not watcher.held_bytes or not watcher.created_revision:
+        if not watcher.held_bytes:
             return
         # The first batch of one that has come back is kept: else it might never get any further.
         watch = watcher.let_go(keeps_first=watcher is self._resuming)
         if watch is not None:
             self._link.close_watches([watch])
-        self._signs.forget(watcher)
+        self._signs.on_sign(watcher)
         if not watcher.has_news:
             self._ready.pop(watcher, None)
         if self._resuming is watcher:
@@ -257,7 +257,7 @@ class WatchStream:
             self._let_go.pop(watcher, None)
             if self._resuming is watcher:
                 self._resuming = None
-            self._signs.forget(watcher)
+            self._signs.on_sign(watcher)
             self._progress.forget(watcher)
         self._link.close_watches(watch for watch in watches if watch is not None)
 

@@ -183,6 +183,23 @@ def test_a_watch_that_no_node_accepts_in_time_is_refused_and_frees_its_id() -> N
     play(body, opening_s_max=0.005)
 
 
+def test_a_watch_that_was_accepted_waits_for_its_reader_as_long_as_it_takes() -> None:
+    async def body(reader: Reader) -> None:
+        reader.create()
+        await reader.quiet()
+        reader.link.watches[0].accept()
+        assert (await reader.next()).created
+        reader.create()
+        await turns()
+        reader.link.watches[1].accept()
+        reader.service._shared.opening_s_max = -1.0
+        reader.stream._give_up()
+        response = await reader.next()
+        assert (response.created, response.canceled) == (True, False)
+
+    play(body)
+
+
 def test_the_end_of_a_stream_closes_all_its_watches_at_once() -> None:
     async def body(reader: Reader) -> None:
         for _ in range(3):

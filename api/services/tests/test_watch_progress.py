@@ -151,6 +151,25 @@ def test_signs_are_asked_for_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     play(body)
 
 
+def test_a_watch_that_ends_leaves_its_turn_to_be_asked_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_progress, "ASKED_MAX", 1)
+
+    async def body(reader: Reader) -> None:
+        watches = [await reader.created() for _ in range(2)]
+        reader.link.newest = 12
+        reader.ask_progress()
+        await reader.quiet()
+        ((asked,),) = reader.link.signs_asked
+        reader.cancel(watches.index(asked))
+        assert (await reader.next()).canceled
+        await reader.quiet()
+        assert sum(map(len, reader.link.signs_asked)) == 2
+
+    play(body)
+
+
 def test_a_quiet_watch_that_wants_it_is_told_of_its_progress_and_no_other() -> None:
     async def body(reader: Reader) -> None:
         quiet = await reader.created(progress_notify=True)
@@ -172,16 +191,32 @@ def test_a_busy_watch_is_not_told_of_its_progress() -> None:
         quiet = await reader.created(progress_notify=True)
         busy.put(11)
         await reader.next()
-        while not reader.link.signs_asked:
-            await reader.quiet()
-        assert reader.link.signs_asked[0] == [quiet]
+        reader.stream._look_for_quiet()
+        assert reader.link.signs_asked == [[quiet]]
         quiet.tell(12)
         assert (await reader.next()).watch_id == 1
-        while len(reader.link.signs_asked) == 1:
-            await reader.quiet()
+        reader.stream._look_for_quiet()
         assert reader.link.signs_asked[1] == [busy, quiet]  # it has been quiet since the last look
 
-    play(body, notice_s=0.03)
+    play(body)
+
+
+def test_what_a_client_knows_already_is_no_progress() -> None:
+    async def body(reader: Reader) -> None:
+        reader.link.revision = 20
+        reader.create(progress_notify=True)
+        await reader.quiet()
+        watch = reader.link.watches[0]
+        watch.accept(17)
+        assert (await reader.next()).created
+        while not reader.link.signs_asked:
+            await reader.quiet()
+        watch.put(18)
+        await reader.quiet()
+        watch.tell(21)
+        assert (await reader.next()).header.revision == 21
+
+    play(body, notice_s=0.02)
 
 
 def test_a_sign_that_no_client_asked_for_is_kept_from_it() -> None:

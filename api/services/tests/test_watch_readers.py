@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from watch_link import Reader, play, turns
 
-from metastore.api.services import watch_stream
+from metastore.api.services import watch_progress, watch_stream
 from metastore.api.services.watch_messages import EventEncoder, events_bytes, split
 
 VALUE = b"v" * 1000
@@ -99,6 +99,11 @@ def test_those_that_let_go_come_back_one_at_a_time(monkeypatch: pytest.MonkeyPat
         assert [watch.is_closed for watch in watches] == [True] * 3
         for number in range(3):
             await reader.quiet()
+            reader.cancel(99)
+            await reader.quiet()
+            reader.create(b"b", range_end=b"a")
+            assert (await reader.next()).canceled
+            await reader.quiet()  # it has looked again, and again
             assert len(reader.link.watches) == 4 + number
             reader.link.watches[-1].put(11, value=VALUE)
             assert await revisions_read(reader, 11) == [11]
@@ -108,21 +113,77 @@ def test_those_that_let_go_come_back_one_at_a_time(monkeypatch: pytest.MonkeyPat
 
 def test_progress_waits_for_what_was_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_stream, "HELD_BYTES_FREE", 0)
+    monkeypatch.setattr(watch_progress, "ASKED_MAX", 1)  # and the sign that was lost is made up for
 
     async def body(reader: Reader) -> None:
         watch = await reader.created()
         reader.link.newest = 15
         reader.ask_progress()
-        await turns()
+        await reader.quiet()
+        assert reader.link.signs_asked == [[watch]]
         watch.put(11, value=VALUE)
+        watch.put(12, value=VALUE)  # before the reader could look
         assert watch.is_closed
         await reader.quiet()
         again = reader.link.watches[-1]
-        assert reader.link.signs_asked[-1] == [again]
+        assert reader.link.signs_asked[1:] == [[again]]
         again.put(11, 12)
         assert await revisions_read(reader, 12) == [11, 12]
         again.tell(15)
         assert (await reader.next()).header.revision == 15
+
+    play(body, held_bytes_max=0)
+
+
+def test_what_is_canceled_after_it_was_let_go_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_stream, "HELD_BYTES_FREE", 0)
+
+    async def body(reader: Reader) -> None:
+        watch = await reader.created()
+        watch.put(11, value=VALUE)
+        reader.cancel(0)
+        await turns()
+        assert (await reader.next()).canceled
+        await reader.quiet()
+        assert reader.link.watches == [watch]
+
+    play(body, held_bytes_max=0)
+
+
+def test_a_watch_that_holds_nothing_does_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_stream, "HELD_BYTES_FREE", 0)
+
+    async def body(reader: Reader) -> None:
+        large = await reader.created()
+        reader.create()
+        await reader.quiet()
+        new = reader.link.watches[-1]
+        large.put(11, value=VALUE)  # the reader is about to look
+        new.accept()
+        assert not new.is_closed
+        assert {(await reader.next()).created for _ in range(2)} == {True, False}
+
+    play(body, held_bytes_max=0)
+
+
+def test_a_watch_that_comes_back_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node may have been behind."""
+    monkeypatch.setattr(watch_stream, "HELD_BYTES_FREE", 0)
+
+    async def body(reader: Reader) -> None:
+        watch = await reader.created(start_revision=3)
+        await reader.quiet()
+        watch.put(5)
+        assert await revisions_read(reader, 5) == [5]
+        await reader.quiet()
+        watch.tell(4)
+        await reader.quiet()
+        watch.put(6, value=VALUE)
+        watch.put(7, value=VALUE)
+        await reader.quiet()
+        assert reader.link.watches[-1].start == 6
 
     play(body, held_bytes_max=0)
 

@@ -12,6 +12,7 @@ from typing import Any
 from metastore.api.calls import ApiError, Caller
 from metastore.api.protocol.messages import rpc
 from metastore.api.services.watch import Watch
+from metastore.api.services.watch_stream import WatchStream
 from metastore.api.services.watcher import Shared
 from metastore.client.streams import Batch
 
@@ -116,10 +117,16 @@ class Reader:
     """One stream. `link` is where its watches can be found."""
 
     def __init__(self, link: WatchLink, service: Watch) -> None:
-        self.link = link
+        self.link, self.service = link, service
         self._requests: asyncio.Queue[Any] = asyncio.Queue()
         self.responses = service.watch(self._sent(), Caller())
         self._next: asyncio.Task[Any] | None = None
+
+    @property
+    def stream(self) -> WatchStream:
+        """Once it has begun, of a service that has no other."""
+        (stream,) = self.service._streams
+        return stream
 
     async def _sent(self) -> AsyncIterator[Any]:
         while (request := await self._requests.get()) is not None:
