@@ -122,14 +122,16 @@ def test_many_are_closed_at_once_and_tell_nothing_any_more() -> None:
 def test_a_sign_of_progress_is_shown_to_who_asked_and_once() -> None:
     async def body(link: NodeLink) -> None:
         follower = await following(link)
-        watch_talk.tell(cluster[1], 4)  # nobody has asked for it
+        watch_talk.tell(cluster[1], 3)  # nobody has asked for it
+        watch_talk.tell(cluster[1], 4, watch_talk.put(b"k", 4))
+        await eventually(lambda: bool(follower.watch.waiting))
         link.ask_progress([follower.watch])
         await eventually(lambda: bool(frames(cluster, watch_frames.ProgressRequest)))
         watch_talk.tell(cluster[1], 5)
         watch_talk.tell(cluster[1], 6)
         watch_talk.tell(cluster[1], 7, watch_talk.put(b"k", 7))
-        await eventually(lambda: len(follower.watch.waiting) == 2)
-        assert [batch.revision for batch in follower.watch.waiting] == [5, 7]
+        await eventually(lambda: len(follower.watch.waiting) == 3)
+        assert [batch.revision for batch in follower.watch.waiting] == [4, 5, 7]
 
     with cluster_of(1) as cluster:
         play(cluster, body)
