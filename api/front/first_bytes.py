@@ -7,11 +7,13 @@ kind, is disconnected.
 
 import asyncio
 import logging
+import select
 import socket
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
+from metastore.api.front import limits
 from metastore.api.front.limits import FIRST_BYTES_S, KEEPALIVE_COUNT, KEEPALIVE_IDLE_S
 from metastore.api.front.peers import Peer, Peers
 from metastore.api.front.relay import ClientSide, Side, close_soon, connect
@@ -150,12 +152,17 @@ class _HttpSide(asyncio.Protocol):
     def __init__(self, inner: Any, connection: Connection) -> None:
         self._inner = inner
         self._connection = connection
+        self._transport: Any = None
+        self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
+        self._transport = transport
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         self._inner.data_received(data)
+        if self._look is None and not self._transport.is_reading():
+            self._look_later()
 
     def eof_received(self) -> Any:
         return self._inner.eof_received()
@@ -167,8 +174,31 @@ class _HttpSide(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._look is not None:
+            self._look.cancel()
         self._inner.connection_lost(error)
         self._connection.connection_lost(error)
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(limits.LEFT_LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        """The HTTP server reads no further while many requests wait behind one that is served, so
+        it would not notice that their client has left, and serve a watch for ever."""
+        self._look = None
+        if self._transport.is_closing() or self._transport.is_reading():
+            return
+        if _has_left(self._transport.get_extra_info("socket")):
+            self._transport.abort()
+        else:
+            self._look_later()
+
+
+def _has_left(connection: Any) -> bool:
+    """Whether the other end has closed, although what it sent before has not been read."""
+    poll = select.poll()
+    poll.register(connection.fileno(), getattr(select, "POLLRDHUP", 0))  # HUP and ERR come unasked
+    return bool(poll.poll(0))
 
 
 def _tune(connection: Any) -> None:

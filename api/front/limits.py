@@ -10,6 +10,7 @@ CONNECT_S = 5.0  # to the gRPC server: it is in this process
 CONNECT_RETRY_S = 0.01
 FLUSH_S = 10.0  # for the last bytes to a client that reads no more
 CLOSE_S = 1.0  # for connections to notice that they are ended
+LEFT_LOOK_S = 2.0  # between two looks whether a client is still there that is not being read
 KEEPALIVE_IDLE_S = 30  # TCP's own, so that clients that are gone without a word are noticed
 KEEPALIVE_COUNT = 4
 
