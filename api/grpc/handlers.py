@@ -115,6 +115,7 @@ def _body_of(method: Method, metrics: Metrics) -> Callable[..., Awaitable[Any]]:
         if data is grpc.aio.EOF:
             raise ApiError(Status.UNKNOWN, NO_MESSAGE)
         metrics.received(len(data))
+        call.hold(len(data))
         return decoded(method, data)
 
     async def answer_once(received: Any, caller: Any, context: Any, call: RunningCall) -> bytes:

@@ -9,6 +9,10 @@ RECEIVED_BYTES_MAX = 16 << 20
 METADATA_BYTES_MAX = 64 << 10  # of a call; tokens signed with long keys go here
 STREAMS_MAX = 16_384  # of one connection at a time; etcd has no limit that anybody meets
 CALLS_MAX = 65_536  # of all connections at a time
+# Of the requests being served at a time, each of which costs some three times its size until it is
+# answered; above, further ones are refused, but for small ones: they always find room.
+REQUEST_BYTES_MAX = 256 << 20
+REQUEST_BYTES_FREE = 4096
 KEEPALIVE_MS = 2 * 60 * 60 * 1000  # between pings of ours on a silent connection, etcd's
 KEEPALIVE_TIMEOUT_MS = 20 * 1000  # etcd's
 

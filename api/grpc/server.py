@@ -37,12 +37,13 @@ class GrpcServer:
         peers: Peers | None = None,
         metrics: Metrics | None = None,
         calls_max: int = limits.CALLS_MAX,
+        request_bytes_max: int = limits.REQUEST_BYTES_MAX,
     ) -> None:
         table = tuple(methods)
         known = {method.service for method in table} & set(messages.SERVICES)
         services = [name for name in messages.SERVICES if name in known]
         self._health = Health({method.service for method in table})
-        self._running = Running(calls_max)
+        self._running = Running(calls_max, request_bytes_max)
         everything = (*table, *self._health.methods(), *Reflection(services).methods())
         self._server = grpc.aio.server(options=limits.OPTIONS)
         self._server.add_generic_rpc_handlers(

@@ -203,3 +203,21 @@ def test_more_calls_than_may_run_are_refused() -> None:
             first.cancel()
 
     asyncio.run(ask())
+
+
+def test_large_requests_that_find_no_room_are_refused_and_small_ones_always_find_some() -> None:
+    async def ask() -> None:
+        async with served(request_bytes_max=10_000) as (echo, _, channel, _):
+            call = channel.unary_unary(PUT)
+            first = call(put(b"wait", bytes(6000)), timeout=LIMIT_S)
+            await asyncio.wait_for(echo.begun.wait(), LIMIT_S)
+            found = await status_of(call(put(b"k", bytes(5000)), timeout=LIMIT_S))
+            assert found == ("RESOURCE_EXHAUSTED", "etcdserver: too many requests")
+            assert await status_of(call(put(b"k", bytes(4000)), timeout=LIMIT_S)) == ("OK", "")
+            first.cancel()
+            await asyncio.wait_for(echo.finished.wait(), LIMIT_S)
+            for _ in range(3):  # the room of each is free again
+                found = await status_of(call(put(b"k", bytes(5000)), timeout=LIMIT_S))
+                assert found == ("OK", "")
+
+    asyncio.run(ask())
