@@ -1,9 +1,8 @@
 """One of many watches on the node. It tells of its news by itself, so that ten thousand of them
 cost no task and no look each.
 
-Read with link.py, which opens it; node_watch.py has the one that a single task reads. Everything
-here happens in the event loop. What waits here is at most what the watch had credit for; what a
-batch means to a client of etcd is not known here.
+Read with link.py, which opens it. Everything here happens in the event loop. What waits here is at
+most what the watch had credit for; what a batch means to a client of etcd is not known here.
 """
 
 from collections import deque

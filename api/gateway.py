@@ -7,7 +7,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import zmq
@@ -25,10 +25,13 @@ from metastore.api.settings import GatewaySettings, check
 from metastore.api.snapshot.snapshot_files import SnapshotFiles
 from metastore.api.web.app import WebApp
 from metastore.client.security import read_security
+from metastore.transport.envelope import ReadLevel
+from metastore.transport.schema import range_
 
 GRACE_S = 1.0  # for calls under way when the gateway stops
 REACH_S = 3600.0  # a node may take long to recover; its gateway waits
 LEADER_LOOK_S = 0.5
+LEADERLESS_LOOKS = 6  # as long as etcd waits: three looks of a second
 
 _log = logging.getLogger("metastore.api")
 
@@ -76,6 +79,8 @@ class Gateway:
         grpc = GrpcServer(table, peers=peers, metrics=metrics)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metastore-etcd-")))
         await link.start(self._reach_s)
+        with suppress(ApiError):  # so that the first header has a term
+            await link.ask_as_gateway(range_(b"\0"), level=ReadLevel.LOCAL)
         await grpc.start(folder / "grpc")
         front = await self._listen(stack, settings.listen, web, peers, folder / "grpc")
         if settings.listen_metrics:  # no calls are served there, only numbers
@@ -121,6 +126,7 @@ async def _tell_of_leader(
     link: NodeLink, server: GrpcServer, web: WebApp, metrics: Metrics
 ) -> None:
     """What the health service says, the streams that want a leader, and who counts leaders."""
+    looks_without = 0
     while True:
         try:
             leader_id = (await link.status())["leader_id"]
@@ -131,6 +137,9 @@ async def _tell_of_leader(
         except Exception:
             _log.exception("the look for a leader failed")
             has_leader = True
-        server.set_leader(has_leader)
-        web.set_leader(has_leader)
+        # An ordinary election must not end every stream that wants a leader.
+        looks_without = 0 if has_leader else looks_without + 1
+        if looks_without in (0, LEADERLESS_LOOKS):
+            server.set_leader(has_leader)
+            web.set_leader(has_leader)
         await asyncio.sleep(LEADER_LOOK_S)

@@ -20,7 +20,6 @@ from metastore.api.failures import TIMED_OUT, TOO_LARGE, translated
 from metastore.api.failures import AnswerTooLarge as AnswerTooLarge
 from metastore.api.failures import WatchCompacted as WatchCompacted
 from metastore.api.followed_watch import FollowedWatch
-from metastore.api.node_watch import WATCH_BYTES_MAX, NodeWatch
 from metastore.api.own_node import OwnNode
 from metastore.api.protocol.messages import rpc
 from metastore.client import errors
@@ -38,6 +37,7 @@ from metastore.transport.schema import REQUEST_BYTES_MAX, Operation, range_
 
 REQUEST_TIMEOUT_S = 7.0  # etcd's: 5 s and twice the election timeout
 STALE_ATTEMPTS_MAX = 8  # of one call, while users and roles keep changing under it
+WATCH_BYTES_MAX = REQUEST_BYTES_MAX - 1024  # of its keys; the rest of its frame is numbers
 LOOK_S = 1.0  # between two looks whether the own node is back
 _NOTHING: Operation = range_(b"\0")  # a read that finds next to nothing
 
@@ -209,12 +209,6 @@ class NodeLink:
 
     # Watches: raw batches, whole revisions in order
 
-    def open_watch(
-        self, key: bytes, range_end: bytes, start_revision: int, flags: int
-    ) -> NodeWatch:
-        """flags: WatchFlag."""
-        return NodeWatch(self._bridge, Stream(key, range_end, start_revision, flags))
-
     def follow_watch(
         self,
         key: bytes,
@@ -223,7 +217,7 @@ class NodeLink:
         flags: int,
         on_news: Callable[[], None],
     ) -> FollowedWatch:
-        """One of many, of which nobody waits for each. Raises ApiError."""
+        """One of many, of which nobody waits for each. flags: WatchFlag. Raises ApiError."""
         if len(key) + len(range_end) > WATCH_BYTES_MAX:
             # The node would close the connection, and with it all other watches.
             raise ApiError(Status.INVALID_ARGUMENT, TOO_LARGE)
