@@ -195,11 +195,12 @@ def test_after_closing_every_call_is_told_that_the_server_stopped() -> None:
     async def body(link: NodeLink) -> None:
         await link.ask(CALLER, READ)
         await link.close()
-        watch = link.open_watch(b"k", b"", 0, 0)
-        for question in (link.ask(CALLER, READ), watch.open(1.0), anext(watch.batches())):
-            with pytest.raises(ApiError) as caught:
-                await question
-            assert caught.value.message == failures.STOPPED
+        with pytest.raises(ApiError) as caught:
+            await link.ask(CALLER, READ)
+        assert caught.value.message == failures.STOPPED
+        with pytest.raises(ApiError) as caught:
+            link.follow_watch(b"k", b"", 0, 0, lambda: None)
+        assert caught.value.message == failures.STOPPED
 
     with cluster_of(1) as cluster:
         play(cluster, body)
