@@ -13,7 +13,6 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from metastore.api.calls import Method
-from metastore.api.grpc.handlers import FAILED
 from metastore.api.grpc.running import Running
 from metastore.api.link import NodeLink
 from metastore.api.metrics import Metrics
@@ -37,8 +36,15 @@ _log = logging.getLogger("metastore.api.web")
 class WebApp:
     """`start`, then `make_protocol` for each connection, then `stop`."""
 
-    def __init__(self, methods: Iterable[Method], link: NodeLink, metrics: Metrics) -> None:
-        self._running = Running(limits.CALLS_MAX)
+    def __init__(
+        self,
+        methods: Iterable[Method],
+        link: NodeLink,
+        metrics: Metrics,
+        *,
+        bodies_bytes_max: int = limits.BODIES_BYTES_MAX,
+    ) -> None:
+        self._running = Running(limits.CALLS_MAX, bodies_bytes_max)
         self._calls: dict[str, Handler] = {}
         for method in methods:
             handler = handler_of(method, metrics, self._running)
@@ -81,23 +87,13 @@ class WebApp:
         self._running.set_leader(has_leader)
 
     async def stop(self) -> None:
-        """Streams end now, with etcd's "server stopped"; other calls after a moment."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.pre_shutdown()
-            await self._running.stop(limits.STOP_S)
-            await server.shutdown(limits.STOP_S)
+        """Streams end now, with etcd's "server stopped", other calls after a moment; connections
+        then. Who calls in between is told the same."""
+        await self._running.stop(limits.STOP_S)
+        if self._server is not None:
+            await self._server.shutdown(limits.STOP_S)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await self._answered(request)
-        except ConnectionError:
-            raise
-        except Exception:
-            _log.exception("a request failed", extra={"path": request.path})
-            return plain(FAILED + "\n", 500)
-
-    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         path, verb = request.path, request.method
         if verb == "OPTIONS":  # a page in a browser asks whether it may
             return web.Response(headers=HEADERS)
@@ -107,7 +103,6 @@ class WebApp:
                 return plain(WRONG_METHOD + "\n", 405)
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(CONTINUE)
-                request.writer.output_size = 0  # the answer has not begun
             return await call(request)
         if path == "/metrics":  # by any method, as Prometheus' own handler
             return await self._metrics_page(request)
@@ -121,8 +116,8 @@ class WebApp:
 
 
 class _OfConnections(logging.LoggerAdapter[logging.Logger]):
-    """What the library tells: bytes that are no HTTP, and clients that left, are nobody's concern
-    but the client's."""
+    """What the library tells of: a defect of a page is an error; bytes that are no HTTP and clients
+    that left are nobody's concern but the client's."""
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]

@@ -34,7 +34,6 @@ def handler_of(method: Method, metrics: Metrics, running: Running) -> Handler:
     counts = metrics.of(method)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        incoming = Incoming(method, request, metrics)
         outgoing = Outgoing(request, metrics, is_stream=method.sends_stream)
         call = None
         counts.begin()
@@ -42,21 +41,21 @@ def handler_of(method: Method, metrics: Metrics, running: Running) -> Handler:
             caller = caller_of(request)
             timeout_s = timeout_s_of(request.headers)
             with running.call(is_stream, caller.requires_leader) as call:
+                incoming = Incoming(method, request, metrics, call.hold)
                 response = await _in_time(timeout_s, serve(method, incoming, outgoing, caller))
             counts.end(Status.OK)
             return response
         except ApiError as error:
             fault = error
         except asyncio.CancelledError:
-            if call is None or call.fault is None or call.task is None:
+            if call is None or call.fault is None:
                 counts.end(Status.CANCELLED)
                 raise  # the client has gone: nobody listens
-            call.task.uncancel()
             fault = call.fault
-        except ConnectionError:
-            counts.end(Status.CANCELLED)
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, ConnectionError) and outgoing.is_cut:
+                counts.end(Status.CANCELLED)
+                raise
             _log.exception("a call failed", extra={"method": method.path})
             fault = ApiError(Status.INTERNAL, FAILED)
         counts.end(fault.code)

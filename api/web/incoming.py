@@ -5,14 +5,14 @@ Below calls.py, which serves.
 
 import codecs
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from metastore.api.calls import ApiError, Method, Status
-from metastore.api.grpc.limits import MESSAGE_BYTES_MAX
+from metastore.api.grpc.limits import MESSAGE_BYTES_MAX, REQUEST_BYTES_FREE
 from metastore.api.metrics import Metrics
 from metastore.api.web.json_messages import to_message
 from metastore.api.web.json_text import JsonStream, Malformed, first_value, text_of
@@ -30,8 +30,17 @@ class RequestRefused(ApiError):
 class Incoming:
     """For one request."""
 
-    def __init__(self, method: Method, request: web.BaseRequest, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        method: Method,
+        request: web.BaseRequest,
+        metrics: Metrics,
+        hold: Callable[[int], None],
+    ) -> None:
+        """`hold` is told of bytes that the call has to keep; raises ApiError for too many."""
         self._method = method
+        self._hold = hold
+        self._held_bytes = 0
         self._content = request.content
         self._length = request.content_length or 0
         self._metrics = metrics
@@ -46,6 +55,7 @@ class Incoming:
                 size += len(piece)
                 if size > BODY_BYTES_MAX:
                     raise _too_large(size)
+                self._keep(size)
                 pieces.append(piece)
             return self._made(first_value(text_of(b"".join(pieces))))
         except (Malformed, RequestPayloadError) as error:
@@ -81,7 +91,15 @@ class Incoming:
                 yield value
             if stream.size > BODY_BYTES_MAX:
                 raise _too_large(stream.size)
+            self._keep(stream.size)
         stream.finish()
+
+    def _keep(self, size: int) -> None:
+        """So much of the body is held now; the most that ever was is what counts. In steps, since
+        what is smaller always finds room."""
+        if size - self._held_bytes > REQUEST_BYTES_FREE:
+            self._hold(size - self._held_bytes)
+            self._held_bytes = size
 
     def _made(self, value: Any) -> Any:
         message = to_message(self._method.request_class, value)

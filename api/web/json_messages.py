@@ -56,10 +56,7 @@ _outputs: dict[Descriptor, Mapping[int, _Output]] = {}
 def to_message(message_class: Any, value: Any) -> Any:
     """From a value of json_text. Raises Malformed."""
     message = message_class()
-    try:
-        _fill(message, value, 0)
-    except RecursionError as error:
-        raise Malformed(str(error)) from None
+    _fill(message, value, 0)
     return message
 
 

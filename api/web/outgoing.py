@@ -30,6 +30,12 @@ class Outgoing:
         self._is_stream = is_stream
         self._stream: web.StreamResponse | None = None
 
+    @property
+    def is_cut(self) -> bool:
+        """Nobody is there to be answered."""
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
+
     def reply(self, message: Any) -> web.StreamResponse:
         """The one answer."""
         self._metrics.sent(message.ByteSize())

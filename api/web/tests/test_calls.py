@@ -1,25 +1,29 @@
 """Calls with one answer over HTTP: messages, errors, limits, and ends."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from web_serving import LIMIT_S, Served, served
+from aiohttp.web_protocol import RequestPayloadError
+from web_serving import LIMIT_S, Fakes, Served, served
 
 from metastore.api.calls import ApiError, Status
 from metastore.api.grpc.handlers import FAILED
 from metastore.api.grpc.limits import MESSAGE_BYTES_MAX
 from metastore.api.link import STOPPED
+from metastore.api.metrics import Metrics
 from metastore.api.protocol.messages import mvcc, rpc
+from metastore.api.web.incoming import Incoming, RequestRefused
 from metastore.api.web.limits import BODY_BYTES_MAX
 
 RANGE, PUT = "/v3/kv/range", "/v3/kv/put"
 KEY = '{"key":"YQ=="}'
 
 
-def run(body: Any) -> None:
+def run(body: Any, **options: Any) -> None:
     async def main() -> None:
-        async with served() as one:
+        async with served(**options) as one:
             await body(one)
 
     asyncio.run(main())
@@ -89,9 +93,10 @@ def test_an_error_has_the_http_status_of_its_code() -> None:
     run(body)
 
 
-def test_a_defect_of_a_service_costs_its_call_and_tells_no_details() -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, TimeoutError, ConnectionError])
+def test_a_defect_of_a_service_costs_its_call_and_tells_no_details(kind: type[Exception]) -> None:
     async def body(one: Served) -> None:
-        one.fakes.fault = RuntimeError("a secret of the machine")
+        one.fakes.fault = kind("a secret of the machine")
         answer = await one.ask(RANGE, KEY)
         expected = {"error": FAILED, "message": FAILED, "code": 13}
         assert (answer.status, answer.value) == (500, expected)
@@ -145,15 +150,56 @@ def test_a_body_may_come_in_pieces_and_its_encoding_is_not_looked_at() -> None:
     run(body)
 
 
-def test_a_body_whose_pieces_are_none_is_refused() -> None:
+def test_large_bodies_that_find_no_room_are_refused_and_small_ones_always_find_some() -> None:
     async def body(one: Served) -> None:
-        client = await one.connect()
-        client.begin(RANGE)
-        client.send(b"xyz\r\n")
-        assert (await client.answer()).status == 400
-        assert one.fakes.seen == []
+        def sized(size: int) -> str:
+            return '{"x":"' + "x" * size + '"}'
 
-    run(body)
+        waiting = await one.connect()
+        waiting.begin(RANGE)
+        waiting.piece(sized(50_000)[:-1])
+        while not one.app.running_count:
+            await asyncio.sleep(0)
+        waiting.piece(',"key":"d2FpdA=="}')
+        waiting.piece("")
+        await one.fakes.is_waiting.wait()
+        for path in (RANGE, "/v3/lease/keepalive"):
+            client = await one.connect()
+            client.begin(path)
+            client.piece(sized(60_000)[:-1])
+            answer = await client.answer()
+            assert (answer.status, b"etcdserver: too many requests" in answer.body) == (429, True)
+            assert (await one.ask(path, sized(4000))).status == 200
+        one.fakes.go_on.set()
+        assert (await waiting.answer()).status == 200
+        for _ in range(3):  # the room of each is free again
+            assert (await one.ask(RANGE, sized(60_000))).status == 200
+
+    run(body, bodies_bytes_max=100_000)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_body_that_cannot_be_read_on_is_refused(is_stream: bool) -> None:
+    """As the library tells of it, by its slower parser at least."""
+
+    class Broken:
+        content_length = None
+
+        @property
+        def content(self) -> Any:
+            return self
+
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            raise RequestPayloadError("not a chunk")
+
+    async def main() -> None:
+        method = Fakes().methods()[0]
+        incoming = Incoming(method, Broken(), Metrics(), print)  # type: ignore[arg-type]
+        with pytest.raises(RequestRefused, match="not a chunk"):
+            await (incoming.messages() if is_stream else incoming.message())
+
+    asyncio.run(main())
 
 
 def test_a_client_that_leaves_ends_its_call_at_once() -> None:
@@ -178,7 +224,9 @@ def test_a_server_that_stops_lets_calls_end_and_takes_no_new_ones() -> None:
         assert (await other.answer()).status == 200
         await one.fakes.is_waiting.wait()
         stopping = asyncio.ensure_future(one.app.stop())
-        await asyncio.sleep(0)
+        other.request(RANGE, KEY)
+        refused = await other.answer()
+        assert (refused.status, refused.value["message"]) == (503, STOPPED)
         one.fakes.go_on.set()
         assert (await client.answer()).status == 200
         await stopping

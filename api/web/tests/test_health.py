@@ -160,6 +160,17 @@ def test_a_corrupt_node_or_a_learner_is_not_ready_and_lives() -> None:
     run(body)
 
 
+def test_a_defect_costs_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(one: Served) -> None:
+        one.node.status_told = {}
+        answer = await one.get("/health")
+        assert (answer.status, answer.headers["Content-Type"]) == (500, "text/plain; charset=utf-8")
+        assert (await one.get("/version")).status == 200
+
+    run(body)
+    assert [one.levelname for one in caplog.records if one.levelno > 20] == ["ERROR"]
+
+
 def test_probes_tell_of_a_node_that_does_not_answer() -> None:
     async def body(one: Served) -> None:
         one.node.status_told, one.node.fault = None, LATE

@@ -26,6 +26,8 @@ class Fakes:
         self.reply: Any = None  # of a unary call, in place of an empty one
         self.fault: Exception | None = None
         self.fault_after = 0  # replies of a stream
+        self.before_reply: Callable[[], None] = lambda: None  # of a stream of answers
+        self.kept: list[Any] = []  # its generators, so that only who closes them ends them
         self.is_waiting = asyncio.Event()
         self.is_ended = asyncio.Event()
         self.go_on = asyncio.Event()
@@ -56,6 +58,7 @@ class Fakes:
         async def reply(request: Any, caller: Caller) -> Any:
             self.seen.append(request)
             self.callers.append(caller)
+            await asyncio.sleep(0)
             if self.fault is not None:
                 raise self.fault
             if getattr(request, "key", b"") == b"wait":
@@ -102,11 +105,20 @@ class Fakes:
             reading.cancel()
             self.is_ended.set()
 
-    async def snapshot(self, request: Any, caller: Caller) -> AsyncIterator[Any]:
-        for number in range(self.fault_after):
-            yield rpc.SnapshotResponse(remaining_bytes=number, blob=b"\xff")
-        if self.fault is not None:
-            raise self.fault
+    def snapshot(self, request: Any, caller: Caller) -> AsyncIterator[Any]:
+        self.kept.append(self._pieces())
+        found: AsyncIterator[Any] = self.kept[-1]
+        return found
+
+    async def _pieces(self) -> AsyncIterator[Any]:
+        try:
+            for number in range(self.fault_after):
+                self.before_reply()
+                yield rpc.SnapshotResponse(remaining_bytes=number, blob=b"\xff")
+            if self.fault is not None:
+                raise self.fault
+        finally:
+            self.is_ended.set()
 
 
 class NodeTold:
@@ -253,9 +265,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Served]:
+async def served(**options: Any) -> AsyncIterator[Served]:
     fakes, node, metrics = Fakes(), NodeTold(), Metrics()
-    app = WebApp(fakes.methods(), node, metrics)  # type: ignore[arg-type]
+    app = WebApp(fakes.methods(), node, metrics, **options)  # type: ignore[arg-type]
     await app.start()
     server = await asyncio.get_running_loop().create_server(app.make_protocol, "127.0.0.1", 0)
     one = Served(app, fakes, node, server.sockets[0].getsockname()[1])
