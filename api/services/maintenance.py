@@ -27,6 +27,9 @@ BAD_TARGET = "etcdserver: invalid downgrade target version"
 NO_DOWNGRADE = "etcdserver: no inflight downgrade job"
 NOT_CAPABLE = "etcdserver: not capable"
 _OF_ACCESS = (USER_EMPTY, PERMISSION_DENIED, INVALID_TOKEN)
+UNKNOWN_ACTION = "etcdserver: unknown method"
+_ALARMS = {int(alarm) for alarm in schema.Alarm}
+_SWITCHES = (rpc.AlarmRequest.ACTIVATE, rpc.AlarmRequest.DEACTIVATE)
 _32_BITS = (1 << 32) - 1
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)(\.(0|[1-9]\d*))?")
 
@@ -62,21 +65,16 @@ class Maintenance:
     async def alarm(self, request: Any, caller: Caller) -> Any:
         """Alarms are the cluster's here; the member shown is the one that was asked for, else the
         leader, which watches over the quota."""
-        alarm = int(request.alarm)
-        if request.action != rpc.AlarmRequest.GET:
-            is_on = request.action == rpc.AlarmRequest.ACTIVATE
-            if is_on and alarm == rpc.AlarmType_NONE:
-                return rpc.AlarmResponse(header=self._link.header())
-            before = await self._alarms(caller)
-            named = [alarm] if alarm else before[2]
-            revision = before[1]
-            for one in named:
-                change = (int(Op.ALARM_CHANGE), one, is_on)
-                revision = (await self._link.ask(caller, change))[1]
-            shown = named if is_on else [one for one in named if one in before[2]]
-        else:
-            _, revision, active = await self._alarms(caller)
+        alarm, action = int(request.alarm), request.action
+        _, revision, active = await self._alarms(caller)
+        shown: list[int] = []
+        if action == rpc.AlarmRequest.GET:
             shown = [one for one in active if alarm in (rpc.AlarmType_NONE, one)]
+        elif alarm in _ALARMS and action in _SWITCHES:
+            is_on = action == rpc.AlarmRequest.ACTIVATE
+            change = (int(Op.ALARM_CHANGE), alarm, is_on)
+            revision = (await self._link.ask(caller, change))[1]
+            shown = [alarm] if is_on or alarm in active else []
         member = request.memberID or self._link.leader_id or self._link.node_id
         alarms = [rpc.AlarmMember(memberID=member, alarm=one) for one in shown]
         return rpc.AlarmResponse(header=self._link.header(revision), alarms=alarms)
@@ -128,6 +126,8 @@ class Maintenance:
         etcd's format, so there is nothing that a downgrade could do."""
         if request.action == rpc.DowngradeRequest.CANCEL:
             raise ApiError(Status.FAILED_PRECONDITION, NO_DOWNGRADE)
+        if request.action not in (rpc.DowngradeRequest.VALIDATE, rpc.DowngradeRequest.ENABLE):
+            raise ApiError(Status.UNKNOWN, UNKNOWN_ACTION)
         if not _VERSION.fullmatch(request.version):
             raise ApiError(Status.INVALID_ARGUMENT, BAD_VERSION)
         major, minor = (int(part) for part in CLUSTER_VERSION.split(".")[:2])
@@ -158,8 +158,9 @@ class Maintenance:
 
 
 def _errors(told: dict[str, Any]) -> list[str]:
+    """As etcd tells them: alarms in the text form of protobuf, with a space at the end."""
     errors = [] if told["leader_id"] else [NO_LEADER]
-    return errors + [text for text in told["alarms"] if text.startswith(_ALARM_NAMES)]
-
-
-_ALARM_NAMES = tuple(alarm.name for alarm in schema.Alarm)
+    member = told["leader_id"] or told["node_id"]
+    names = [alarm.name for alarm in schema.Alarm]
+    active = [name for name in names if any(text.startswith(name) for text in told["alarms"])]
+    return errors + [f"memberID:{member} alarm:{name} " for name in active]
