@@ -6,6 +6,7 @@ Below process.py, which reads options and signals. Also for who embeds one: `asy
 import asyncio
 import logging
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -31,7 +32,8 @@ from metastore.transport.schema import range_
 GRACE_S = 1.0  # for calls under way when the gateway stops
 REACH_S = 3600.0  # a node may take long to recover; its gateway waits
 LEADER_LOOK_S = 0.5
-LEADERLESS_LOOKS = 6  # as long as etcd waits: three looks of a second
+LEADER_ANSWER_S = 1.0  # a node that tells nothing for so long knows no leader either
+LEADERLESS_S = 3.0  # as long as etcd waits
 
 _log = logging.getLogger("metastore.api")
 
@@ -126,10 +128,10 @@ async def _tell_of_leader(
     link: NodeLink, server: GrpcServer, web: WebApp, metrics: Metrics
 ) -> None:
     """What the health service says, the streams that want a leader, and who counts leaders."""
-    looks_without = 0
+    led_at = time.monotonic()
     while True:
         try:
-            leader_id = (await link.status())["leader_id"]
+            leader_id = (await link.status(LEADER_ANSWER_S))["leader_id"]
             metrics.note_leader(leader_id)
             has_leader = bool(leader_id)
         except ApiError:
@@ -138,8 +140,9 @@ async def _tell_of_leader(
             _log.exception("the look for a leader failed")
             has_leader = True
         # An ordinary election must not end every stream that wants a leader.
-        looks_without = 0 if has_leader else looks_without + 1
-        if looks_without in (0, LEADERLESS_LOOKS):
+        now = time.monotonic()
+        led_at = now if has_leader else led_at
+        if has_leader or now - led_at >= LEADERLESS_S:
             server.set_leader(has_leader)
             web.set_leader(has_leader)
         await asyncio.sleep(LEADER_LOOK_S)

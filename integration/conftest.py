@@ -1,5 +1,6 @@
 """Fixtures of the tests across processes."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 from gateways import GatewayCluster
 from node_processes import NodeProcesses
+
+# Nodes are started by forks while clients' threads run: gRPC would take its own locks for that.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 # Files of tests that are skipped where something is missing, and what they are.
 TOLD = {

@@ -98,6 +98,9 @@ class EtcdCluster:
     def etcd_endpoints(self) -> list[str]:
         return [f"http://{LOOPBACK}:{port}" for port in self._clients]
 
+    def pid(self, number: int) -> int:
+        return self._processes[number].pid
+
     def start(self, number: int) -> None:
         client = self.etcd_endpoints[number]
         peers = [f"http://{LOOPBACK}:{port}" for port in self._peers]
