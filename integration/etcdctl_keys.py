@@ -215,9 +215,6 @@ put {p}c 1\nget {p} --prefix\ndel {p}z\n\n
         1| lease keep-alive {l}
         lease keep-alive 123abc
         lease keep-alive 123abc --once
-        lease list
-        lease list -w json
-        lease list -w fields
         put {p}a 2 --ignore-lease
         put {p}b 1 --lease={l}
         put {p}b 2
