@@ -85,6 +85,7 @@ class NodeLink:
         self._timeout_s = timeout_s
         self._discovery = OwnNode(client_address)
         self._bridge = Bridge(Driver(context, self._discovery, security))
+        self._asking: set[asyncio.Future[dict[str, dict[str, Any]]]] = set()
         self._spoken_as = (0, 0, 0)  # what _header was made of
         self._header = rpc.ResponseHeader()  # of every answer, but for its revision
         self._look_at = 0.0  # for the own node, not before; of time.monotonic()
@@ -199,9 +200,14 @@ class NodeLink:
         it does not answer."""
         address = address or self.status_address
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        answers = await asyncio.to_thread(
-            ask_statuses, self._context, [address], limit_s, self._security
+        asking = asyncio.ensure_future(
+            asyncio.to_thread(ask_statuses, self._context, [address], limit_s, self._security)
         )
+        # A thread that asks cannot be cancelled; `close` waits for it, since its sockets would keep
+        # the context from ending for ever.
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        answers = await asyncio.shield(asking)
         answer = answers[address]
         if "error" in answer:
             raise ApiError(Status.UNAVAILABLE, TIMED_OUT)
@@ -238,6 +244,7 @@ class NodeLink:
 
     async def close(self) -> None:
         await self._bridge.close()
+        await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def _perform(
         self, operations: Sequence[Operation], level: ReadLevel, timeout_s: float | None

@@ -225,3 +225,15 @@ def test_the_status_of_another_node_is_asked_at_its_own_address() -> None:
 
     with cluster_of(2) as cluster:
         play(cluster, body)
+
+
+def test_closing_waits_for_a_question_whose_asker_was_cancelled() -> None:
+    async def body(link: NodeLink) -> None:
+        nobody = asyncio.ensure_future(link.status(0.3, "tcp://127.0.0.1:1"))
+        await asyncio.sleep(0)  # the thread has it
+        nobody.cancel()
+        await link.close()
+        assert not link._asking  # or its sockets would keep the context from ending
+
+    with cluster_of(1) as cluster:
+        play(cluster, body)
