@@ -17,6 +17,7 @@ import click
 
 from metastore.api import logs
 from metastore.api.access.jwt_tokens import TokenSpecInvalid
+from metastore.api.calls import ApiError
 from metastore.api.front.tls import TlsFilesInvalid
 from metastore.api.gateway import Gateway
 from metastore.api.settings import GatewaySettings, GatewaySettingsInvalid, options
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         asyncio.run(_serve(settings))
     except (GatewaySettingsInvalid, TlsFilesInvalid, TokenSpecInvalid, InvalidRequest) as error:
         return _failed(error, EXIT_CONFIGURATION)
-    except OSError as error:
+    except (OSError, ApiError) as error:  # a taken port; a node that is not there
         return _failed(error, EXIT_NETWORK)
     return EXIT_OK
 

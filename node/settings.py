@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metastore.node.setting import setting as _setting
-from metastore.node.settings_gateway import GatewaySettings
+from metastore.node.settings_gateway import EtcdSettings
 from metastore.node.settings_values import (
     NODE_ID_MAX,
     choice_of,
@@ -49,7 +49,7 @@ _ADVERTISE_WRONG = "A wrong one: the node hears nobody, though it looks healthy 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(GatewaySettings):
+class Settings(EtcdSettings):
     """The settings of one node, checked; times in milliseconds, sizes in bytes."""
 
     node_id: int = _setting(
@@ -287,5 +287,5 @@ class Settings(GatewaySettings):
 
 def schema() -> tuple[Field[Any], ...]:
     """In the order of the page: the node's own first, the gateway's after them."""
-    of_gateway = {entry.name for entry in fields(GatewaySettings)}
+    of_gateway = {entry.name for entry in fields(EtcdSettings)}
     return tuple(sorted(fields(Settings), key=lambda entry: entry.name in of_gateway))

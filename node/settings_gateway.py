@@ -6,10 +6,11 @@ the gateway, which checks the rest.
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from metastore.node.setting import setting
 from metastore.node.settings_values import parse_flag, parse_path_or_nothing
+from metastore.transport.errors import BadAddress
+from metastore.transport.urls import parse_url
 
 URLS_MAX = 16
 
@@ -27,15 +28,13 @@ def parse_urls(value: object) -> tuple[str, ...]:
 
 
 def _parse_url(text: str) -> str:
-    url = text if "://" in text else f"http://{text}"
+    url = (text if "://" in text else f"http://{text}").rstrip("/")
     try:
-        parts = urlsplit(url)
-        is_whole = bool(parts.hostname and parts.port)
-    except ValueError:
-        is_whole = False
-    if not is_whole or parts.scheme not in ("http", "https") or parts.path not in ("", "/"):
-        raise ValueError(f"URLs like http://HOST:PORT or https://HOST:PORT, not {text!r}")
-    return url.rstrip("/")
+        parse_url(url)
+    except BadAddress as error:
+        expected = "URLs like http://HOST:PORT or https://HOST:PORT"
+        raise ValueError(f"{expected} ({error})") from None
+    return url
 
 
 def parse_text(value: object) -> str:
@@ -45,7 +44,7 @@ def parse_text(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewaySettings:
+class EtcdSettings:
     """`etcd` empty: no gateway."""
 
     etcd: tuple[str, ...] = setting(

@@ -23,7 +23,6 @@ from metastore.client.command.etcd_flags import (
 from metastore.client.command.etcd_mapping import Plan, data_dir, node_arguments, plan_of
 from metastore.client.errors import Unavailable
 
-ETCD_VERSION = "3.5.21"  # whose API and flags these are
 ASK_S = 15.0
 
 
@@ -47,6 +46,8 @@ def etcd(ctx: click.Context, arguments: tuple[str, ...]) -> None:
         click.echo(_help())
         return
     if arguments and arguments[0].lstrip("-") == "version":
+        from metastore.api.version import ETCD_VERSION
+
         click.echo(f"etcd Version: {ETCD_VERSION}\nmetastore Version: {_own_version()}")
         return
     from metastore.node.process import main

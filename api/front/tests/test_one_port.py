@@ -100,7 +100,6 @@ def test_connections_that_have_begun_are_not_disconnected_for_silence(
                 writer.write(REQUEST)
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
                 await reader.read(100)
-                await asyncio.sleep(0.1)
             assert fronted_.front.connection_count == 2
             writer.close()
 
